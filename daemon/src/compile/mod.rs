@@ -1,0 +1,3 @@
+//! Policy + links -> ruleset. Pure and deterministic.
+
+pub mod ruleset;

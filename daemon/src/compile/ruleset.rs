@@ -1,0 +1,129 @@
+//! What is wanted in the kernel, as plain data: the contents of every map of one generation and the record of every link.
+//!
+//! Knows the programs' ABI. Knows no file descriptor, no clock and no interface that it was not told about.
+//! Made by [`super::compile`]; compared with what is there by `plan`; carried out by `kernel`.
+
+use std::collections::BTreeMap;
+
+use netpol_probes::abi;
+
+use crate::policy::model::{Direction, Hook, Origin, XdpMode};
+
+/// Facts about one interface that the kernel told us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkFacts {
+    /// Kernel's index.
+    pub ifindex: u32,
+    /// Current name.
+    pub name: String,
+    /// What its frames begin with.
+    pub device: DeviceKind,
+    /// The kernel's `accept_ra` is not 0 here.
+    pub accepts_router_advertisements: bool,
+}
+
+/// What the frames of a device begin with, which decides the program variant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DeviceKind {
+    /// An Ethernet header.
+    Ethernet,
+    /// The IP header (tun, WireGuard, IP tunnels): no tags, no EtherTypes, no XDP.
+    Raw,
+    /// `lo`: an Ethernet header, and loopback addresses are at home.
+    Loopback,
+}
+
+/// Everything wanted. Same policies + same facts = equal value, on every machine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ruleset {
+    /// The generation's contents.
+    pub core: Core,
+    /// By ifindex; links that no policy selects are absent.
+    pub links: BTreeMap<u32, LinkPlan>,
+}
+
+/// What one interface gets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LinkPlan {
+    /// Kernel's index.
+    pub ifindex: u32,
+    /// Name at the time of compilation.
+    pub name: String,
+    /// Decides the program variant.
+    pub device: DeviceKind,
+    /// Record for the `links` map; `NP_LINK_XDP` is set by the executor when the XDP program is really attached.
+    pub record: abi::np_link,
+    /// The XDP program is wanted, attached this way (never `Off`); `None` = not wanted.
+    pub xdp: Option<XdpMode>,
+    /// Names of the selecting policies, in order.
+    pub policies: Vec<String>,
+}
+
+/// Contents of the maps of one generation. Field names are the names of the maps in `abi.h`.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct Core {
+    /// Flags and timeouts; `generation` and `deadline` are filled in when a number is given.
+    pub slot: abi::np_slot,
+    /// Capacity of the tables that all generations share.
+    pub connections: u32,
+    pub half_open: u32,
+    pub addresses4: Vec<(abi::np_lpm4, u32)>,
+    pub addresses6: Vec<(abi::np_lpm6, u32)>,
+    pub classes: Vec<abi::np_class>,
+    pub chains: Vec<abi::np_chain>,
+    pub layers: Vec<abi::np_layer>,
+    pub views: Vec<u32>,
+    pub rows: Vec<(abi::np_row_key, u32)>,
+    pub row_defaults: Vec<abi::np_list>,
+    pub decisions: Vec<(abi::np_decision_key, abi::np_list)>,
+    pub candidates: Vec<u32>,
+    pub l4_protocols: Vec<abi::np_protocol>,
+    pub l4_tables: Vec<Box<abi::np_port_table>>,
+    pub l4_flags: Vec<u32>,
+    pub l4_vlans: Vec<(abi::np_vlan_key, u32)>,
+    pub l4_dims: abi::np_l4_dims,
+    pub l4_combine: Vec<u32>,
+    pub rules: Vec<abi::np_rule>,
+    pub failsafe: Vec<(abi::np_failsafe_key, u64)>,
+    pub ethertypes: Vec<(abi::np_ethertype_key, u8)>,
+    /// What each rule is called, by rule number. Not part of the maps.
+    pub rule_info: Vec<RuleInfo>,
+    /// What each chain is called, by chain number. Not part of the maps.
+    pub chain_info: Vec<ChainInfo>,
+}
+
+impl Core {
+    /// Entries of `rule_counters`: one a rule, then one a chain.
+    pub fn counters(&self) -> usize {
+        self.rules.len() + self.chains.len()
+    }
+}
+
+/// A rule's name for people.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RuleInfo {
+    /// Policy's name.
+    pub policy: String,
+    /// Seen from the protected thing.
+    pub direction: Direction,
+    /// Unique in (policy, direction).
+    pub id: String,
+    /// Where it is written.
+    pub origin: Origin,
+}
+
+/// A chain's name for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainInfo {
+    /// Policies in order; only those that isolate this direction.
+    pub policies: Vec<String>,
+    /// Seen from the protected thing.
+    pub direction: Direction,
+    /// The hook it serves.
+    pub hook: Hook,
+    /// Policy whose default decides when no rule does, and where that default is written.
+    pub default_policy: String,
+    /// Place of that default.
+    pub default_origin: Origin,
+}

@@ -1,0 +1,2 @@
+//! The one binary: the daemon and the administrator's tool.
+fn main() {}

@@ -1,0 +1,3 @@
+//! The meaning of policies: the proven model, its validation, and the plain judge.
+
+pub mod model;

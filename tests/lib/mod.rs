@@ -1,0 +1,1 @@
+//! What the packet tests share: namespaces, links, packets, observers.
