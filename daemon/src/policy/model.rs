@@ -250,11 +250,7 @@ impl InterfaceSelector {
     /// Whether an interface of that name is selected. The loopback device is selected only by its literal name, never by a glob.
     pub fn selects(&self, interface: &str) -> bool {
         let literal = |p: &glob::Pattern| p.as_str() == interface;
-        let included = if interface == "lo" {
-            self.include.iter().any(literal)
-        } else {
-            self.include.iter().any(|p| p.matches(interface))
-        };
+        let included = if interface == "lo" { self.include.iter().any(literal) } else { self.include.iter().any(|p| p.matches(interface)) };
         included && !self.exclude.iter().any(|p| p.matches(interface))
     }
 }

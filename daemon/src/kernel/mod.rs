@@ -1,0 +1,2 @@
+//! The only folder with `unsafe`, redbpf or bpf-sys.
+#![allow(unsafe_code)]

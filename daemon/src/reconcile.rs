@@ -1,0 +1,1 @@
+//! The story: one function, one call a stage, one generation.

@@ -1,0 +1,1 @@
+//! TOML exactly as written, every value with its place. Knows no meaning.

@@ -1,0 +1,1 @@
+//! Directory -> snapshot: stable reads. Knows no TOML.
