@@ -1,1 +1,5 @@
-//! What people and scripts are told.
+//! What people, scripts and the service manager are told. Knows facts, decides nothing.
+
+pub mod rules;
+pub mod status;
+pub mod systemd;
