@@ -1,1 +1,2 @@
 //! What makes the daemon look again.
+pub mod links;
