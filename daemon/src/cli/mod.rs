@@ -1,1 +1,3 @@
 //! One file a command: call the library, print.
+
+pub mod check;
