@@ -17,6 +17,6 @@ pub(super) fn rules(common: &Common) -> anyhow::Result<u8> {
     let lines: Vec<RuleLine> = serde_json::from_value(response.value)?;
     let mut rows = vec![["POLICY", "DIRECTION", "RULE", "ACTION", "PACKETS", "BYTES", "LAST HIT", "WHERE"].map(str::to_string).to_vec()];
     rows.extend(lines.iter().map(RuleLine::row));
-    print::text(&print::table(&rows))?;
+    print::text(&crate::report::table(&rows))?;
     Ok(DONE)
 }
