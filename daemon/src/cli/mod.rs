@@ -3,7 +3,7 @@
 //! Commands are thin: they call the library or ask the daemon, and print. They decide nothing about policy.
 
 mod apply;
-mod check;
+pub mod check;
 mod detach;
 mod print;
 mod rules;
@@ -90,7 +90,7 @@ pub fn main() -> anyhow::Result<ExitCode> {
     let common = cli.common;
     let code = match cli.command {
         Command::Run => run::run(&common)?,
-        Command::Check { dir } => check::check(dir.as_deref().unwrap_or(&common.config_dir), common.json)?,
+        Command::Check { dir } => check::command(dir.as_deref().unwrap_or(&common.config_dir), common.json)?,
         Command::Apply => apply::apply(&common)?,
         Command::Status => status::status(&common)?,
         Command::Rules => rules::rules(&common)?,

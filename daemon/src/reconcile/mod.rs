@@ -22,7 +22,7 @@ use crate::plan;
 use crate::policy::model::{OnStop, PolicySet, ReloadMode};
 use crate::policy::{self, judge};
 use crate::report::names::SharedNames;
-use crate::schema::diagnose;
+use crate::schema::render;
 use crate::source::{self, Snapshot};
 
 /// Where the daemon works.
@@ -274,11 +274,11 @@ impl Reconciler {
 fn check(snapshot: &mut Snapshot, origin: Origin) -> Result<Candidate, Refusal> {
     let loaded = policy::load(snapshot);
     let warnings: Vec<String> = loaded.warnings.iter().map(|warning| warning.one_line()).collect();
-    let policies = loaded.policies.map_err(|errors| Refusal::policy(diagnose::render(&errors, snapshot, false)))?;
+    let policies = loaded.policies.map_err(|errors| Refusal::policy(render(&errors, snapshot, false)))?;
     let failures = judge::run_tests(&policies);
     if !failures.is_empty() {
         return Err(Refusal::tests(&failures));
     }
-    let list_directories = snapshot.list_directories();
+    let list_directories = snapshot.set_directories();
     Ok(Candidate { origin, digest: snapshot.digest(), policies, warnings, list_directories })
 }
