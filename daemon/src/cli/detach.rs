@@ -19,6 +19,10 @@ pub(super) fn detach(common: &Common) -> anyhow::Result<u8> {
 
 /// The answer for the interfaces that it was taken off.
 pub(super) fn detached(interfaces: &[String]) -> Response {
-    let text = if interfaces.is_empty() { "nothing was attached".to_string() } else { format!("the firewall is off on {}", interfaces.join(", ")) };
+    let text = if interfaces.is_empty() {
+        "nothing was attached".to_string()
+    } else {
+        format!("the firewall is off on {}", interfaces.join(", "))
+    };
     Response { exit: DONE, text, value: json!({ "version": 1, "detached": interfaces }) }
 }

@@ -166,7 +166,9 @@ impl Service {
                         systemd::status("detached: the firewall is off");
                         detach::detached(&interfaces)
                     }
-                    Err(refusal) => Response { exit: refusal.exit(), value: json!({ "version": 1, "error": refusal.text }), text: refusal.text },
+                    Err(refusal) => {
+                        Response { exit: refusal.exit(), value: json!({ "version": 1, "error": refusal.text }), text: refusal.text }
+                    }
                 }
             }
         }

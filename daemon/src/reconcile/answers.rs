@@ -20,7 +20,8 @@ impl Reconciler {
     /// When the kernel cannot be asked.
     pub fn status(&self) -> kernel::Result<Status> {
         let observed = self.kernel.as_ref().map(kernel::Kernel::observe).transpose()?.unwrap_or_default();
-        let interfaces: Vec<Interface> = self.live.iter().flat_map(|live| live.ruleset.links.values().map(|link| interface(link, &live.ruleset, &observed))).collect();
+        let interfaces: Vec<Interface> =
+            self.live.iter().flat_map(|live| live.ruleset.links.values().map(|link| interface(link, &live.ruleset, &observed))).collect();
         let mut warnings = self.warnings.clone();
         match &self.live {
             Some(live) => warnings.extend(live.warnings.iter().cloned()),
@@ -72,7 +73,13 @@ impl Reconciler {
         let (now, boot) = (unix_now(), boot_time());
         let rules = core.rule_info.iter().enumerate().map(|(number, info)| {
             let total = totals.get(number).copied().unwrap_or_default();
-            let rule = live.policies.policies.iter().find(|p| p.name == info.policy).and_then(|p| p.chain(info.direction)).and_then(|c| c.rules.iter().find(|r| r.id == info.id));
+            let rule = live
+                .policies
+                .policies
+                .iter()
+                .find(|p| p.name == info.policy)
+                .and_then(|p| p.chain(info.direction))
+                .and_then(|c| c.rules.iter().find(|r| r.id == info.id));
             RuleLine {
                 version: 1,
                 id: info.id.clone(),
@@ -93,9 +100,19 @@ impl Reconciler {
     /// `set list`.
     pub fn set_list(&self) -> Response {
         let sets = self.live.iter().flat_map(|live| &live.policies.sets);
-        let rows: Vec<Vec<String>> = sets.clone().map(|set| vec![set.name.clone(), format!("{} elements", set.element_count), format!("{} prefixes", set.nets.len()), set.origin.to_string()]).collect();
+        let rows: Vec<Vec<String>> = sets
+            .clone()
+            .map(|set| {
+                vec![
+                    set.name.clone(),
+                    format!("{} elements", set.element_count),
+                    format!("{} prefixes", set.nets.len()),
+                    set.origin.to_string(),
+                ]
+            })
+            .collect();
         let value: Vec<Value> = sets
-            .map(|set| json!({ "version": 1, "name": set.name, "elements": set.element_count, "prefixes": set.nets.len(), "dynamic": false, "file": set.origin.file, "line": set.origin.line }))
+            .map(|set| json!({ "version": 1, "name": set.name, "elements": set.element_count, "prefixes": set.nets.len(), "dynamic": false, "file": *set.origin.file, "line": set.origin.line }))
             .collect();
         Response { exit: 0, text: crate::report::table(&rows), value: Value::Array(value) }
     }
@@ -107,7 +124,11 @@ impl Reconciler {
             let text = format!("no set is named `{name}`; `netpol-ebpf set list` shows those there are");
             return Response { exit: 1, value: json!({ "version": 1, "error": text }), text };
         };
-        let nets: Vec<String> = set.nets.iter().map(|net| if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() }).collect();
+        let nets: Vec<String> = set
+            .nets
+            .iter()
+            .map(|net| if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() })
+            .collect();
         Response { exit: 0, text: nets.join("\n"), value: json!({ "version": 1, "name": set.name, "dynamic": false, "elements": nets }) }
     }
 
@@ -122,7 +143,11 @@ impl Reconciler {
             }
             Err(refusal) => {
                 let text = format!("{}\nrefused; generation {generation} goes on", refusal.text.trim_end());
-                Response { exit: refusal.exit(), value: json!({ "version": 1, "applied": false, "generation": generation, "error": refusal.text }), text }
+                Response {
+                    exit: refusal.exit(),
+                    value: json!({ "version": 1, "applied": false, "generation": generation, "error": refusal.text }),
+                    text,
+                }
             }
         }
     }
@@ -186,7 +211,11 @@ fn views(link: &LinkPlan, ruleset: &Ruleset) -> Vec<View> {
 
 fn failsafe(policies: &PolicySet) -> Vec<String> {
     let daemon = &policies.daemon;
-    let entries = daemon.failsafe_inbound.iter().map(|entry| ("inbound", entry)).chain(daemon.failsafe_outbound.iter().map(|entry| ("outbound", entry)));
+    let entries = daemon
+        .failsafe_inbound
+        .iter()
+        .map(|entry| ("inbound", entry))
+        .chain(daemon.failsafe_outbound.iter().map(|entry| ("outbound", entry)));
     entries
         .map(|(direction, entry)| {
             let nets: Vec<String> = entry.nets.iter().map(ToString::to_string).collect();

@@ -20,7 +20,8 @@ use crate::compile;
 use crate::kernel::{self, Kernel};
 use crate::plan;
 use crate::policy::model::{OnStop, PolicySet, ReloadMode};
-use crate::policy::{self, judge};
+use crate::policy::{self, judge, lint};
+use crate::report;
 use crate::report::names::SharedNames;
 use crate::schema::render;
 use crate::source::{self, Snapshot};
@@ -217,9 +218,7 @@ impl Reconciler {
 
     /// Deletes expired flows.
     pub fn sweep(&mut self) {
-        if let Some(kernel) = &mut self.kernel
-            && let Err(error) = kernel.sweep_flows()
-        {
+        if let Some(Err(error)) = self.kernel.as_mut().map(Kernel::sweep_flows) {
             warn!("expired flows could not be deleted: {error}");
         }
     }
@@ -273,12 +272,13 @@ impl Reconciler {
 /// Stages 3 and 4: what the files say, proven, and their tests.
 fn check(snapshot: &mut Snapshot, origin: Origin) -> Result<Candidate, Refusal> {
     let loaded = policy::load(snapshot);
-    let warnings: Vec<String> = loaded.warnings.iter().map(|warning| warning.one_line()).collect();
+    let mut warnings: Vec<String> = loaded.warnings.iter().map(report::diagnostic_line).collect();
     let policies = loaded.policies.map_err(|errors| Refusal::policy(render(&errors, snapshot, false)))?;
     let failures = judge::run_tests(&policies);
     if !failures.is_empty() {
         return Err(Refusal::tests(&failures));
     }
+    warnings.extend(lint::lint(&policies).iter().map(report::lint_line));
     let list_directories = snapshot.set_directories();
     Ok(Candidate { origin, digest: snapshot.digest(), policies, warnings, list_directories })
 }

@@ -3,6 +3,7 @@
 use crate::compile::CompileError;
 use crate::kernel;
 use crate::policy::judge::TestFailure;
+use crate::report;
 use crate::source::SourceError;
 
 /// Which stage refused.
@@ -47,7 +48,7 @@ impl Refusal {
     }
 
     pub(super) fn tests(failures: &[TestFailure]) -> Self {
-        let lines: Vec<String> = failures.iter().map(ToString::to_string).collect();
+        let lines: Vec<String> = failures.iter().map(report::failure_line).collect();
         Refusal::new(Kind::Tests, lines.join("\n"))
     }
 

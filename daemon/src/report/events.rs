@@ -19,7 +19,14 @@ pub fn line(event: &np_event, names: &Names) -> String {
         None => "allow".to_string(),
         Some(reason) => format!("drop ({})", reason.name()),
     };
-    format!("{verdict} {} {hook}: {}{}, {} bytes{}", names.interface(event.ifindex), tuple(event), tags(event), event.length, cause(event, names))
+    format!(
+        "{verdict} {} {hook}: {}{}, {} bytes{}",
+        names.interface(event.ifindex),
+        tuple(event),
+        tags(event),
+        event.length,
+        cause(event, names)
+    )
 }
 
 /// The rule, or the default, that decided.
@@ -41,7 +48,9 @@ fn tuple(event: &np_event) -> String {
     let (source, destination) = (address(event.family, event.src), address(event.family, event.dst));
     match event.protocol {
         1 | 58 => format!("{} {source} > {destination} type {} code {}", protocol(event.protocol), event.icmp_type, event.icmp_code),
-        p if has_ports(p) => format!("{} {} > {}{}", protocol(p), socket(source, event.sport), socket(destination, event.dport), flags(event)),
+        p if has_ports(p) => {
+            format!("{} {} > {}{}", protocol(p), socket(source, event.sport), socket(destination, event.dport), flags(event))
+        }
         p => format!("{} {source} > {destination}", protocol(p)),
     }
 }
@@ -109,6 +118,9 @@ mod tests {
             dst: [u32::from_ne_bytes([198, 51, 100, 1]), 0, 0, 0],
             ..np_event::default()
         };
-        assert_eq!(line(&event, &SharedNames::default().lock()), "drop (default) #3 ingress hook: tcp 192.0.2.1:40000 > 198.51.100.1:22 syn, 74 bytes");
+        assert_eq!(
+            line(&event, &SharedNames::default().lock()),
+            "drop (default) #3 ingress hook: tcp 192.0.2.1:40000 > 198.51.100.1:22 syn, 74 bytes"
+        );
     }
 }

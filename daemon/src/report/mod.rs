@@ -2,9 +2,11 @@
 
 pub mod events;
 pub mod names;
+mod problems;
 pub mod rules;
 pub mod status;
 pub mod systemd;
 mod table;
 
+pub use problems::{diagnostic_line, failure_line, lint_line};
 pub use table::table;

@@ -102,7 +102,10 @@ impl Status {
 impl Interface {
     fn text(&self) -> String {
         let mut out = String::new();
-        line(&mut out, &format!("{} ({}): {}, xdp {}; policies {}", self.name, self.ifindex, self.attach, self.xdp, self.policies.join(", ")));
+        line(
+            &mut out,
+            &format!("{} ({}): {}, xdp {}; policies {}", self.name, self.ifindex, self.attach, self.xdp, self.policies.join(", ")),
+        );
         for view in &self.directions {
             let fate = match &view.default {
                 Some(default) => format!("default {default}, by {}", view.policies.join(", ")),
@@ -143,7 +146,13 @@ mod tests {
                 attach: "tcx".into(),
                 xdp: "off".into(),
                 directions: vec![
-                    View { direction: "ingress".into(), hook: "egress".into(), isolated: true, policies: vec!["web".into()], default: Some("deny".into()) },
+                    View {
+                        direction: "ingress".into(),
+                        hook: "egress".into(),
+                        isolated: true,
+                        policies: vec!["web".into()],
+                        default: Some("deny".into()),
+                    },
                     View { direction: "egress".into(), hook: "ingress".into(), isolated: false, policies: vec![], default: None },
                 ],
             }],

@@ -59,7 +59,14 @@ pub fn watch(directory: &Path, send: Sender<Trigger>) -> std::io::Result<Watch> 
         }
     });
     let watcher = watcher.map_err(|error| warn!("inotify is not available ({error}); the policy directory is polled")).ok();
-    let mut state = State { directory: directory.to_path_buf(), also: BTreeSet::new(), watcher, watched: BTreeMap::new(), writers: BTreeMap::new(), polling: false };
+    let mut state = State {
+        directory: directory.to_path_buf(),
+        also: BTreeSet::new(),
+        watcher,
+        watched: BTreeMap::new(),
+        writers: BTreeMap::new(),
+        polling: false,
+    };
     state.renew();
     thread::Builder::new().name("files".into()).spawn(move || state.run(&messages, &send))?;
     Ok(Watch { directories: to_thread })
@@ -71,7 +78,7 @@ struct State {
     watcher: Option<RecommendedWatcher>,
     /// Directory -> (device, inode) that is being watched: a path that leads elsewhere now must be watched anew.
     watched: BTreeMap<PathBuf, (u64, u64)>,
-    /// Files that were written to and not closed yet, with the size last seen.
+    /// Files that were written to and not closed yet, and since when.
     writers: BTreeMap<PathBuf, Instant>,
     polling: bool,
 }
@@ -150,8 +157,9 @@ impl State {
             EventKind::Access(AccessKind::Close(AccessMode::Write)) => self.finished(&event),
             EventKind::Access(_) => return false,
             EventKind::Modify(ModifyKind::Data(_)) => {
-                for path in event.paths.iter().filter(|path| self.concerns(path)) {
-                    self.writers.entry(path.clone()).or_insert_with(Instant::now);
+                let written: Vec<PathBuf> = event.paths.iter().filter(|path| self.concerns(path)).cloned().collect();
+                for path in written {
+                    self.writers.entry(path).or_insert_with(Instant::now);
                 }
             }
             _ => self.finished(&event),
@@ -183,10 +191,10 @@ impl State {
             if identity.is_some() && self.watched.get(&path) == identity.as_ref() {
                 continue;
             }
-            if self.watched.remove(&path).is_some()
-                && let Err(error) = watcher.unwatch(&path)
-            {
-                debug!("{}: the old watch was gone already: {error}", path.display());
+            if self.watched.remove(&path).is_some() {
+                if let Err(error) = watcher.unwatch(&path) {
+                    debug!("{}: the old watch was gone already: {error}", path.display());
+                }
             }
             let Some(identity) = identity else { continue };
             match watcher.watch(&path, RecursiveMode::NonRecursive) {
