@@ -164,6 +164,10 @@ impl State {
             }
             _ => self.finished(&event),
         }
+        // A directory that was removed or renamed has lost its watch, even if its successor gets the same inode number.
+        if matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))) {
+            event.paths.iter().for_each(|path| self.unwatch(path));
+        }
         event.paths.iter().any(|path| self.concerns(path))
     }
 
@@ -179,24 +183,28 @@ impl State {
         roots().any(|root| path == root || path.parent() == Some(root) || root.parent() == Some(path))
     }
 
+    fn unwatch(&mut self, path: &Path) {
+        if self.watched.remove(path).is_none() {
+            return;
+        }
+        if let Some(Err(error)) = self.watcher.as_mut().map(|watcher| watcher.unwatch(path)) {
+            debug!("{}: the old watch was gone already: {error}", path.display());
+        }
+    }
+
     /// Watches every directory that is not watched or whose path leads to another inode now.
     fn renew(&mut self) {
         let mut wanted: BTreeSet<PathBuf> = self.also.clone();
         wanted.extend(self.directory.parent().map(Path::to_path_buf));
         wanted.insert(self.directory.clone());
-        let Some(watcher) = self.watcher.as_mut() else { return };
         self.polling = false;
         for path in wanted {
             let identity = fs::metadata(&path).ok().map(|meta| (meta.dev(), meta.ino()));
             if identity.is_some() && self.watched.get(&path) == identity.as_ref() {
                 continue;
             }
-            if self.watched.remove(&path).is_some() {
-                if let Err(error) = watcher.unwatch(&path) {
-                    debug!("{}: the old watch was gone already: {error}", path.display());
-                }
-            }
-            let Some(identity) = identity else { continue };
+            self.unwatch(&path);
+            let (Some(identity), Some(watcher)) = (identity, self.watcher.as_mut()) else { continue };
             match watcher.watch(&path, RecursiveMode::NonRecursive) {
                 Ok(()) => {
                     self.watched.insert(path, identity);
