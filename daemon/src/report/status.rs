@@ -20,6 +20,8 @@ pub struct Status {
     pub directory: String,
     /// Interfaces under policy.
     pub interfaces: Vec<Interface>,
+    /// Interfaces that are there and that no policy selects: their traffic is not touched.
+    pub uncovered: Vec<String>,
     /// Whatever is not as it should be, but does not stop enforcement.
     pub warnings: Vec<String>,
     /// The last ruleset that was refused, and why; gone with the next good one.
@@ -71,6 +73,10 @@ pub struct View {
     pub policies: Vec<String>,
     /// `allow` or `deny`; `null` where not isolated.
     pub default: Option<String>,
+    /// Where that default is written.
+    pub default_origin: Option<String>,
+    /// Packets that the default decided, over all interfaces with the same policies in this direction.
+    pub default_packets: u64,
 }
 
 impl Status {
@@ -82,6 +88,9 @@ impl Status {
         }
         if self.interfaces.is_empty() {
             out.push_str("no interface is under policy\n");
+        }
+        if !self.uncovered.is_empty() {
+            line(&mut out, &format!("not under policy: {}", self.uncovered.join(", ")));
         }
         let dropped: u64 = self.packets.dropped.values().sum();
         let reasons: Vec<String> = self.packets.dropped.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
@@ -108,7 +117,10 @@ impl Interface {
         );
         for view in &self.directions {
             let fate = match &view.default {
-                Some(default) => format!("default {default}, by {}", view.policies.join(", ")),
+                Some(default) => {
+                    let origin = view.default_origin.as_deref().unwrap_or_default();
+                    format!("by {}; default {default} ({origin}): {} packets", view.policies.join(", "), view.default_packets)
+                }
                 None => "not isolated".into(),
             };
             line(&mut out, &format!("  {} (the interface's {} hook): {fate}", view.direction, view.hook));
@@ -152,10 +164,21 @@ mod tests {
                         isolated: true,
                         policies: vec!["web".into()],
                         default: Some("deny".into()),
+                        default_origin: Some("a.toml:3:1".into()),
+                        default_packets: 2,
                     },
-                    View { direction: "egress".into(), hook: "ingress".into(), isolated: false, policies: vec![], default: None },
+                    View {
+                        direction: "egress".into(),
+                        hook: "ingress".into(),
+                        isolated: false,
+                        policies: vec![],
+                        default: None,
+                        default_origin: None,
+                        default_packets: 0,
+                    },
                 ],
             }],
+            uncovered: vec!["lo".into()],
             warnings: vec!["w".into()],
             last_error: None,
             packets: Packets { accepted: 3, dropped: [("default".to_string(), 2)].into() },
@@ -165,8 +188,9 @@ mod tests {
             status.text(),
             "generation 7 (ok), made from directory /etc/netpol.d\n\
              ve-web (9): tcx, xdp off; policies web\n  \
-             ingress (the interface's egress hook): default deny, by web\n  \
+             ingress (the interface's egress hook): by web; default deny (a.toml:3:1): 2 packets\n  \
              egress (the interface's ingress hook): not isolated\n\
+             not under policy: lo\n\
              packets: 3 accepted, 2 dropped (default 2)\n\
              warning: w\n"
         );
