@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Reconciler, Refusal};
 use crate::compile::ruleset::{LinkPlan, Ruleset};
-use crate::kernel::{self, boot_time};
+use crate::kernel::{self, CounterTotal, boot_time};
 use crate::plan::observed::{LinkObserved, Observed, TcAttachment, XdpObserved};
 use crate::policy::model::{Action, Direction, EndpointKind, Hook, PolicySet};
 use crate::policy::reason::Reason;
@@ -20,8 +20,12 @@ impl Reconciler {
     /// When the kernel cannot be asked.
     pub fn status(&self) -> kernel::Result<Status> {
         let observed = self.kernel.as_ref().map(kernel::Kernel::observe).transpose()?.unwrap_or_default();
-        let interfaces: Vec<Interface> =
-            self.live.iter().flat_map(|live| live.ruleset.links.values().map(|link| interface(link, &live.ruleset, &observed))).collect();
+        let totals = self.kernel.as_ref().map(kernel::Kernel::counters).transpose()?.unwrap_or_default();
+        let interfaces: Vec<Interface> = self
+            .live
+            .iter()
+            .flat_map(|live| live.ruleset.links.values().map(|link| interface(link, &live.ruleset, &observed, &totals)))
+            .collect();
         let mut warnings = self.warnings.clone();
         match &self.live {
             Some(live) => warnings.extend(live.warnings.iter().cloned()),
@@ -39,6 +43,7 @@ impl Reconciler {
             state: if healthy { "ok" } else { "degraded" }.into(),
             source: self.live.as_ref().map_or("none", |live| live.origin.word()).into(),
             directory: self.directories.config.display().to_string(),
+            uncovered: uncovered(&observed, &interfaces),
             interfaces,
             warnings,
             last_error: self.last_error.clone(),
@@ -153,7 +158,7 @@ impl Reconciler {
     }
 }
 
-fn interface(link: &LinkPlan, ruleset: &Ruleset, observed: &Observed) -> Interface {
+fn interface(link: &LinkPlan, ruleset: &Ruleset, observed: &Observed, totals: &[CounterTotal]) -> Interface {
     let there = observed.links.get(&link.ifindex).cloned().unwrap_or_default();
     let recorded = observed.records.contains_key(&(observed.word.running, link.ifindex));
     let mut hooks = Vec::new();
@@ -177,8 +182,14 @@ fn interface(link: &LinkPlan, ruleset: &Ruleset, observed: &Observed) -> Interfa
             XdpObserved::None | XdpObserved::Foreign { .. } => "off",
         }
         .into(),
-        directions: views(link, ruleset),
+        directions: views(link, ruleset, totals),
     }
+}
+
+/// Interfaces that are there and not under policy.
+fn uncovered(observed: &Observed, interfaces: &[Interface]) -> Vec<String> {
+    let present = observed.links.values().filter(|link| link.present);
+    present.map(|link| link.name.clone()).filter(|name| interfaces.iter().all(|interface| interface.name != *name)).collect()
 }
 
 /// How both tc programs hang there; "none" as soon as one is missing.
@@ -190,7 +201,7 @@ fn attachment(link: &LinkObserved) -> &'static str {
     }
 }
 
-fn views(link: &LinkPlan, ruleset: &Ruleset) -> Vec<View> {
+fn views(link: &LinkPlan, ruleset: &Ruleset, totals: &[CounterTotal]) -> Vec<View> {
     let kind = if link.record.flags & abi::NP_LINK_WORKLOAD == 0 { EndpointKind::Host } else { EndpointKind::Workload };
     [Direction::Ingress, Direction::Egress]
         .into_iter()
@@ -203,6 +214,8 @@ fn views(link: &LinkPlan, ruleset: &Ruleset) -> Vec<View> {
                 hook: if hook == Hook::Ingress { "ingress" } else { "egress" }.into(),
                 isolated: chain.is_some(),
                 policies: ruleset.core.chain_info.get(number).map(|info| info.policies.clone()).unwrap_or_default(),
+                default_origin: chain.and(ruleset.core.chain_info.get(number)).map(|info| info.default_origin.to_string()),
+                default_packets: chain.and(totals.get(ruleset.core.rules.len() + number)).map_or(0, |total| total.packets),
                 default: chain.map(|chain| if u32::from(chain.default_action) == abi::NP_ALLOW { "allow" } else { "deny" }.to_string()),
             }
         })
