@@ -113,6 +113,8 @@ pub fn family_of(address: IpAddr) -> Family {
 pub struct Fragment {
     /// Identification.
     pub id: u32,
+    /// What the datagram is known by: the IPv4 protocol, or the next header of the IPv6 fragment header.
+    pub protocol: u8,
     /// Offset in bytes.
     pub offset: u16,
     /// More fragments follow.
