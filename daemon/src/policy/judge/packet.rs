@@ -113,7 +113,7 @@ pub fn family_of(address: IpAddr) -> Family {
 pub struct Fragment {
     /// Identification.
     pub id: u32,
-    /// What the datagram is known by: the IPv4 protocol, or the next header of the IPv6 fragment header.
+    /// IPv4: the protocol is part of the datagram's name; IPv6: 0, its later fragments may not tell it (RFC 8200, 4.5).
     pub protocol: u8,
     /// Offset in bytes.
     pub offset: u16,

@@ -143,6 +143,7 @@ impl Trial<'_, '_> {
     }
 
     fn state(&mut self) -> State<'_, '_> {
-        State { link: self.link, table: self.conntrack, now: self.now }
+        let isolated = self.isolated();
+        State { link: self.link, table: self.conntrack, now: self.now, isolated }
     }
 }

@@ -61,5 +61,5 @@ pub(super) fn read_fragment(header: &[u8]) -> Option<Fragment> {
     let field = word(header, 2)?;
     let (offset, more) = (field & 0xFFF8, field & 1 != 0);
     let id = long(header, 4)?;
-    (offset > 0 || more).then_some(Fragment { id, protocol: header[0], offset, more, l4: [0; 20], l4_length: 0 })
+    (offset > 0 || more).then_some(Fragment { id, protocol: 0, offset, more, l4: [0; 20], l4_length: 0 })
 }

@@ -47,11 +47,11 @@ fn sctp(payload: &[u8]) -> Result<L4, Reason> {
     Ok(L4::Sctp { source: word(header, 0).unwrap_or_default(), destination: word(header, 2).unwrap_or_default(), first_chunk })
 }
 
-/// ICMP needs 8 bytes; ICMPv6 4, and 8 where an identifier or a quote is read.
+/// ICMP needs 8 bytes; ICMPv6 4, and 8 in echo messages and errors.
 fn icmp(source: IpAddr, payload: &[u8]) -> Result<L4, Reason> {
     let &[icmp_type, code, _, _, ..] = payload else { return Err(Reason::Malformed) };
     let meaning = kind(super::super::family_of(source), icmp_type);
-    let short_is_fine = source.is_ipv6() && matches!(meaning, Kind::Other | Kind::Redirect);
+    let short_is_fine = source.is_ipv6() && icmp_type > 129;
     if payload.len() < 8 && !short_is_fine {
         return Err(Reason::Malformed);
     }

@@ -129,8 +129,15 @@ fn llc(rest: &[u8]) -> Result<u16, Reason> {
     if dsap == SPANNING_TREE && ssap == SPANNING_TREE {
         return Ok(u16::from(SPANNING_TREE));
     }
-    let snap_ip = rest.starts_with(&SNAP) && matches!(word(rest, 6), Some(ETHERTYPE_IPV4 | ETHERTYPE_IPV6));
-    if snap_ip || dsap == LLC_IP { Err(Reason::LlcIp) } else { Ok(0) }
+    if dsap == LLC_IP {
+        return Err(Reason::LlcIp);
+    }
+    if !rest.starts_with(&SNAP[..3]) {
+        return Ok(0);
+    }
+    let snap_type = word(rest, 6).ok_or(Reason::Malformed)?;
+    let snap_ip = rest.starts_with(&SNAP) && matches!(snap_type, ETHERTYPE_IPV4 | ETHERTYPE_IPV6);
+    if snap_ip { Err(Reason::LlcIp) } else { Ok(0) }
 }
 
 /// 16 bits in network order.

@@ -42,6 +42,8 @@ pub(super) struct State<'a, 'p> {
     pub(super) link: &'a Link<'p>,
     pub(super) table: &'a mut Conntrack,
     pub(super) now: u64,
+    /// Whether the packet's hook is isolated; where it is not, flows are followed and not judged.
+    pub(super) isolated: bool,
 }
 
 impl State<'_, '_> {
@@ -91,7 +93,8 @@ impl State<'_, '_> {
         match self.current(&key) {
             Err(ended) => return Finding::Ended(ended),
             Ok(false) if self.settings().loose && !tcp::is_syn_ack(segment.flags) => {
-                return Finding::Judge(Some(Opening { key, state: FlowState::Established }));
+                let opening = Opening { key, state: FlowState::Established };
+                return Finding::Judge(Some(opening).filter(|_| tcp::may_begin(segment.flags)));
             }
             Ok(false) => return Finding::Refused(Reason::NoConnection),
             Ok(true) => {}
@@ -136,7 +139,7 @@ impl State<'_, '_> {
     fn current(&mut self, key: &FlowKey) -> Result<bool, Box<Decision>> {
         let (settings, generation) = (self.link.set.daemon.conntrack.clone(), self.table.generation);
         let Some(flow) = self.table.live(key, &settings, self.now) else { return Ok(false) };
-        if flow.generation != generation && !settings.keep_established {
+        if self.isolated && flow.generation != generation && !settings.keep_established {
             let decision = judge_opening(self.link, &key.opening_packet(flow));
             if decision.verdict == Verdict::Deny {
                 self.table.remove(key);
@@ -184,6 +187,7 @@ impl State<'_, '_> {
                 FlowState::Answered | FlowState::Established => false,
             };
             if !gives_way {
+                flow.seen = now;
                 return Ok(());
             }
         }
@@ -193,24 +197,20 @@ impl State<'_, '_> {
 
     /// Failsafe: the packet passes whatever the state; its flow is noted, or made where there is none and room.
     pub(super) fn note_failsafe(&mut self, packet: &Packet) {
-        let Some(key) = self.key(packet) else { return };
-        let (settings, now, generation) = (self.link.set.daemon.conntrack.clone(), self.now, self.table.generation);
-        let segment = match packet.ip.as_ref().map(|ip| &ip.l4) {
-            Some(L4::Tcp(segment)) => Some(segment),
-            _ => None,
+        let (Some(ip), Some(key)) = (packet.ip.as_ref(), self.key(packet)) else { return };
+        let (settings, now) = (self.link.set.daemon.conntrack.clone(), self.now);
+        let is_known = self.table.live(&key, &settings, now).is_some();
+        let state = match &ip.l4 {
+            L4::Tcp(segment) if tcp::opens(segment.flags) => Some(FlowState::New),
+            L4::Tcp(segment) => tcp::may_begin(segment.flags).then_some(FlowState::Established).filter(|_| !is_known),
+            L4::Sctp { first_chunk, .. } => (*first_chunk == Some(flow::SCTP_INIT)).then_some(FlowState::New),
+            _ => Some(FlowState::New).filter(|_| !is_known),
         };
-        let opens = segment.is_some_and(|segment| tcp::opens(segment.flags));
-        let known = self.table.live(&key, &settings, now);
-        let is_known = known.is_some();
-        if let Some(flow) = known.filter(|flow| flow.opener == packet.hook) {
-            flow.generation = generation;
-        }
         // What comes back is of no interest: neither a full table nor the connection's order refuses this packet.
-        if is_known && !opens {
-            drop(self.advance(&key, packet));
-        } else {
-            let state = if segment.is_some() && !opens { FlowState::Established } else { FlowState::New };
-            self.open(&Opening { key, state }, packet).unwrap_or_default();
+        match state {
+            Some(state) => self.open(&Opening { key, state }, packet).unwrap_or_default(),
+            None if is_known => drop(self.advance(&key, packet)),
+            None => {}
         }
     }
 }

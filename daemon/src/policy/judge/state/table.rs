@@ -80,7 +80,7 @@ impl Conntrack {
     /// The verdict on a datagram's first fragment, if it is remembered within this generation.
     pub(in super::super) fn remembered(&self, key: &FragmentKey, now: u64) -> Option<&Remembered> {
         let known = self.fragments.get(key)?;
-        (known.generation == self.generation && now.saturating_sub(known.seen) <= FRAGMENT_LIFE).then_some(known)
+        (known.generation == self.generation && now.saturating_sub(known.seen) < FRAGMENT_LIFE).then_some(known)
     }
 
     /// Remembers the verdict on a first fragment.
@@ -96,7 +96,7 @@ impl Conntrack {
 }
 
 fn is_live(key: &FlowKey, flow: &Flow, settings: &model::Conntrack, now: u64) -> bool {
-    now.saturating_sub(flow.seen) <= key.timeout(flow, settings)
+    now.saturating_sub(flow.seen) < key.timeout(flow, settings)
 }
 
 /// Makes sure that one more flow fits; flows that no longer exist do not count.
