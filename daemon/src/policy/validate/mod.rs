@@ -15,6 +15,7 @@ pub struct Loaded {
 
 /// Reads the meaning of all files of a snapshot; set files are read through it.
 pub fn load(snapshot: &mut Snapshot) -> Loaded {
-    let _ = snapshot;
-    Loaded { policies: Err(Vec::new()), warnings: Vec::new() }
+    let mut report = crate::schema::place::Report::new(snapshot);
+    crate::schema::read(snapshot, &mut report);
+    Loaded { policies: Err(report.diagnostics), warnings: Vec::new() }
 }
