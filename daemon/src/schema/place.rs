@@ -70,6 +70,15 @@ impl Report {
         self.diagnostics.iter().any(|d| d.severity == Severity::Error)
     }
 
+    /// Whether anything was refused at exactly this place or in the block that it heads.
+    pub fn has_error_within(&self, head: Span) -> bool {
+        let path = &self.files[head.file].path;
+        let text = &self.files[head.file].text;
+        let end = text.get(head.end..).and_then(|rest| rest.find("\n[[")).map_or(text.len(), |at| head.end + at);
+        let inside = |place: &Place| place.file == *path && (head.start..end).contains(&place.start);
+        self.diagnostics.iter().any(|d| d.severity == Severity::Error && d.place.as_ref().is_some_and(inside))
+    }
+
     fn say(&mut self, severity: Severity, span: Span, message: String) -> &mut Diagnostic {
         let place = self.place(span);
         self.push(Diagnostic { severity, message, place: Some(place), related: Vec::new(), help: None })
