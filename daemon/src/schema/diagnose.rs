@@ -48,6 +48,29 @@ pub struct Diagnostic {
     pub help: Option<String>,
 }
 
+impl Diagnostic {
+    /// Sets what is said beside the underlined part.
+    pub fn label(&mut self, label: impl Into<String>) -> &mut Diagnostic {
+        if let Some(place) = &mut self.place {
+            place.label = Some(label.into());
+        }
+        self
+    }
+
+    /// Sets what to do about it.
+    pub fn help(&mut self, help: impl Into<String>) -> &mut Diagnostic {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Adds another place, with what it is.
+    pub fn also(&mut self, mut place: Place, label: impl Into<String>) -> &mut Diagnostic {
+        place.label = Some(label.into());
+        self.related.push(place);
+        self
+    }
+}
+
 impl Serialize for Diagnostic {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut out = serializer.serialize_struct("Diagnostic", 6)?;
