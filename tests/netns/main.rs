@@ -1,0 +1,2 @@
+//! The bench proves itself.
+mod bench_itself;
