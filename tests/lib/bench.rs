@@ -145,19 +145,21 @@ impl Ways {
 
 /// From a sender to observers behind the hook.
 #[derive(Debug)]
-struct Way {
+pub struct Way {
     sender: Sender,
     fence: Observer,
     observers: RefCell<BTreeMap<u16, Observer>>,
 }
 
 impl Way {
-    fn new(from: &Namespace, out: &str, to: &Namespace, at: &str, protocols: &[u16]) -> Way {
+    /// From an interface to its other end; the observers see those protocols there.
+    pub fn new(from: &Namespace, out: &str, to: &Namespace, at: &str, protocols: &[u16]) -> Way {
         let observers = protocols.iter().map(|protocol| (*protocol, Observer::open(to, at, *protocol))).collect();
         Way { sender: Sender::open(from, out), fence: Observer::open(to, at, ARP), observers: RefCell::new(observers) }
     }
 
-    fn passes(&self, to: &Namespace, at: &str, packet: &Packet) -> bool {
+    /// Whether a packet comes out behind the hook of that interface.
+    pub fn passes(&self, to: &Namespace, at: &str, packet: &Packet) -> bool {
         let mut observers = self.observers.borrow_mut();
         let protocol = packet.protocol_on_wire();
         if !observers.contains_key(&ALL) {
