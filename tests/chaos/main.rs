@@ -1,1 +1,8 @@
-//! Placeholder.
+//! What must hold while everything happens at once.
+
+mod churn;
+mod half_written;
+mod intruders;
+mod kills;
+mod mixture;
+mod reload_flood;

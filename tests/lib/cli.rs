@@ -22,7 +22,7 @@ pub const KERNEL: i32 = 3;
 /// The binary: `NETPOL_BIN`, else beside the test executable.
 pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("NETPOL_BIN") {
-        return std::fs::canonicalize(&path).unwrap_or_else(|e| panic!("NETPOL_BIN {}: {e}", path.display()));
+        return std::fs::canonicalize(&path).unwrap_or_else(|e| panic!("NETPOL_BIN {path:?}: {e}"));
     }
     let test = std::env::current_exe().expect("the path of this test");
     let profile = test.parent().and_then(|deps| deps.parent()).expect("target/PROFILE/deps/TEST");

@@ -199,8 +199,8 @@ impl Packet {
         let words = self.ihl.unwrap_or(5 + (self.options.len() / 4) as u8);
         let length = self.length.unwrap_or((20 + self.options.len() + self.body.len()) as u16);
         let (id, offset, more) = self.fragment.unwrap_or((0, 0, false));
-        let fragment = offset / 8 | if more { 0x2000 } else { 0 };
-        let mut header = vec![self.version.unwrap_or(4) << 4 | words, 0];
+        let fragment = (offset / 8) | if more { 0x2000 } else { 0 };
+        let mut header = vec![(self.version.unwrap_or(4) << 4) | words, 0];
         header.extend(length.to_be_bytes());
         header.extend((id as u16).to_be_bytes());
         header.extend(fragment.to_be_bytes());
@@ -244,7 +244,7 @@ impl Packet {
 pub fn checksum(pieces: &[&[u8]]) -> u16 {
     let mut sum = 0u32;
     for pair in pieces.iter().flat_map(|piece| piece.chunks(2)) {
-        sum += u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0));
+        sum += (u32::from(pair[0]) << 8) | u32::from(*pair.get(1).unwrap_or(&0));
     }
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
