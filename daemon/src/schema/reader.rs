@@ -139,6 +139,9 @@ impl Reader<'_> {
             DeValue::Table(entries) => Some(Block { entries, span, what }),
             _ => {
                 self.wrong_type(value, &format!("`{key}`"), "a table");
+                if let (Some(example), Some(said)) = (table_example(key), self.report.diagnostics.last_mut()) {
+                    said.help(format!("write for example `{key} = {example}`"));
+                }
                 None
             }
         }
@@ -234,5 +237,16 @@ impl Reader<'_> {
         if wanted.starts_with("an array of") && matches!(value.get_ref(), DeValue::String(_) | DeValue::Integer(_)) {
             diagnostic.help("put it in brackets: `[…]`");
         }
+    }
+}
+
+/// How the table of a key looks, for those that are often written as a single value.
+fn table_example(key: &str) -> Option<&'static str> {
+    match key {
+        "default_action" => Some(r#"{ ingress = "deny", egress = "allow" }"#),
+        "source" | "destination" => Some(r#"{ nets = ["192.0.2.0/24"], ports = [443] }"#),
+        "icmp" => Some(r#"{ type = "echo-request" }"#),
+        "packet" => Some(r#"{ protocol = "tcp", source = "192.0.2.1:40000", destination = "198.51.100.1:443" }"#),
+        _ => None,
     }
 }

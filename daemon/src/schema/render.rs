@@ -34,6 +34,12 @@ fn render_one(diagnostic: &Diagnostic, snapshot: &Snapshot, renderer: &Renderer,
     let message = visible(&diagnostic.message);
     let places: Vec<Shown> = diagnostic.place.iter().chain(&diagnostic.related).map(|place| Shown::new(place, snapshot)).collect();
     let help = diagnostic.help.as_deref().map(visible);
+    if let Some(primary) = places.first().filter(|shown| shown.line.is_none()) {
+        let text = level.title(&message);
+        out.push_str(&format!("{}\n --> {}\n", renderer.render(text), primary.position));
+        out.extend(help.map(|help| format!("  = help: {help}\n")));
+        return;
+    }
     let mut text: Message<'_> = level.title(&message);
     for (index, shown) in places.iter().enumerate() {
         if let Some(line) = &shown.line {
@@ -76,7 +82,7 @@ impl Shown {
         };
         let first = text[..place.start].rfind('\n').map_or(0, |at| at + 1);
         let last = text[place.start..].find('\n').map_or(text.len(), |at| place.start + at);
-        if last - first <= MAX_LINE {
+        if (1..=MAX_LINE).contains(&(last - first)) {
             shown.start = place.start - first;
             shown.end = place.end.clamp(place.start, last) - first;
             shown.line = Some(harmless(&text[first..last]));

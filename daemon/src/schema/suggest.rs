@@ -1,8 +1,30 @@
 //! "Did you mean": the nearest of the words that would have been right.
 
+/// Words of other firewalls for ours.
+const SYNONYMS: [(&str, &str); 13] = [
+    ("accept", "allow"),
+    ("permit", "allow"),
+    ("drop", "deny"),
+    ("block", "deny"),
+    ("return", "pass"),
+    ("continue", "pass"),
+    ("in", "ingress"),
+    ("input", "ingress"),
+    ("out", "egress"),
+    ("output", "egress"),
+    ("priority", "order"),
+    ("src", "source"),
+    ("dst", "destination"),
+];
+
 /// The nearest candidate, if it is near enough to be meant.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = word.to_lowercase();
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    let synonym = SYNONYMS.iter().find(|(theirs, _)| *theirs == wanted).map(|(_, ours)| *ours);
+    if let Some(ours) = candidates.iter().find(|candidate| Some(**candidate) == synonym) {
+        return Some(ours);
+    }
     let ranked = candidates.into_iter().map(|candidate| {
         let lower = candidate.to_lowercase();
         (strsim::damerau_levenshtein(&wanted, &lower), strsim::jaro_winkler(&wanted, &lower), candidate)
@@ -33,6 +55,7 @@ mod tests {
         assert_eq!(nearest("proto", keys), Some("protocol"));
         assert_eq!(nearest("SOURCE", keys), Some("source"));
         assert_eq!(nearest("sorce", keys), Some("source"));
+        assert_eq!(nearest("dst", keys), Some("destination"));
         assert_eq!(nearest("banana", keys), None);
         assert_eq!(nearest("", keys), None);
     }

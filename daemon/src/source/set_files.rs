@@ -67,7 +67,7 @@ impl Snapshot {
 
     /// Directories whose changes can change a set file, for the watcher: those of the files that were read.
     pub fn set_directories(&self) -> BTreeSet<PathBuf> {
-        let fixed = self.globs.iter().map(|record| directory_of(&self.directory.join(fixed_part(&record.pattern))));
+        let fixed = self.globs.iter().map(|record| self.directory.join(fixed_directory(&record.pattern)));
         let files = self.set_files.iter().map(|file| directory_of(Path::new(&file.path)));
         fixed.chain(files).collect()
     }
@@ -119,17 +119,11 @@ impl Snapshot {
     }
 }
 
-/// The part of a glob before the component with its first special character.
-fn fixed_part(pattern: &str) -> &str {
-    let special = pattern.find(['*', '?', '[']).unwrap_or(pattern.len());
-    let end = pattern[..special].rfind('/').map_or(0, |slash| slash + 1);
-    if special == pattern.len() {
-        pattern
-    } else if end == 0 {
-        "x"
-    } else {
-        &pattern[..end + pattern[end..].chars().next().map_or(0, char::len_utf8)]
-    }
+/// The directories of a glob before the first component with a special character.
+fn fixed_directory(pattern: &str) -> PathBuf {
+    let directory = directory_of(Path::new(pattern));
+    let plain = |part: &std::path::Component<'_>| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
+    directory.components().take_while(plain).collect()
 }
 
 fn is_left_over(path: &str) -> bool {

@@ -161,7 +161,7 @@ pub(super) fn problem(message: &str, offset: Option<usize>, help: Option<&str>) 
     FileProblem { message: message.to_owned(), offset, help: help.map(str::to_owned) }
 }
 
-/// Path of a directory that may be written by everybody is not asked here: the file itself decides.
+/// Directory of a path; empty for a bare name.
 pub(super) fn directory_of(path: &Path) -> PathBuf {
     path.parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }

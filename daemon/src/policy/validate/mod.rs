@@ -13,6 +13,7 @@ mod policies;
 mod ranges;
 mod rules;
 mod sets;
+mod shadow;
 mod tests;
 mod words;
 

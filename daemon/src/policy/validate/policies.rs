@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::interfaces;
 use super::rules;
 use super::sets::SetTable;
+use super::shadow;
 use super::words;
 use crate::policy::model::{Chain, DefaultAction, Direction, EndpointKind, Policy, Xdp, XdpMode};
 use crate::schema::Scalar;
@@ -107,7 +108,8 @@ fn isolated(block: &PolicyBlock, report: &mut Report) -> Option<[bool; 2]> {
     let default = |direction| block.default_action.as_ref().and_then(|actions| default_of(actions, direction));
     let Some(types) = &block.policy_types else {
         let found = directions.map(|(direction, _, rules)| !rules.is_empty() || default(direction).is_some());
-        if found == [false, false] && block.xdp.is_none() && !report.has_error_within(block.span) {
+        let refuses = |xdp: &XdpBlock| xdp.deny_sets.is_some() || xdp.drop_malformed.is_some() || xdp.drop_fragments.is_some();
+        if found == [false, false] && !block.xdp.as_ref().is_some_and(refuses) && !report.has_error_within(block.span) {
             let help = "add rules, a `default_action` or `policy_types`; an isolated direction refuses what no rule allows";
             report.error(block.span, "the policy isolates no direction, so it would do nothing").help(help);
         }
@@ -149,6 +151,7 @@ fn chain(
         Some(word) => (words::choose(report, "default_action", word, &choices, &["reject"]), word.span),
     };
     let rules = written.into_iter().collect::<Option<Vec<_>>>()?;
+    shadow::warn(&rules, blocks, sets, report);
     Some(Chain { default_action: default_action?, default_origin: report.origin(default_span), rules })
 }
 
@@ -159,7 +162,7 @@ fn ethertypes(list: &Scalars, report: &mut Report) -> Option<Vec<u16>> {
         let number = match &written.value {
             Scalar::Word(word) => ETHERTYPES.iter().find(|(name, _)| name == word).map(|(_, number)| *number).ok_or_else(|| {
                 let help = suggest::help(word, "known names", &ETHERTYPES.map(|(name, _)| name));
-                (format!("unknown EtherType `{word}`"), help + "; any other as a number, such as 0x8863")
+                (format!("unknown EtherType `{word}`"), help + " (others are written as numbers, such as 0x8863)")
             }),
             Scalar::Integer(number) => match u16::try_from(*number) {
                 Ok(number) if number >= 0x600 => match JUDGED.iter().find(|(judged, _)| *judged == number) {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::address::{Refused, element, refused};
+use super::address::{Refused, element};
 use super::ranges::Ranges;
 use super::words;
 use crate::policy::model::{Set, SetId};
@@ -48,7 +48,8 @@ impl SetTable {
                 .also(first, "first defined here");
             return;
         }
-        if nets.is_empty() && element_count == Some(0) {
+        let written_content = block.elements.is_some() || block.files.is_some();
+        if nets.is_empty() && element_count == Some(0) && written_content {
             report.warning(block.span, format!("the set `{name}` is empty: it matches nothing"));
         }
         let id = SetId(self.sets.len() as u32);
@@ -160,7 +161,7 @@ fn read_file(file: &SetFile, ranges: &mut Ranges) -> Result<usize, Vec<Diagnosti
                 Ok(run) => ranges.push(run),
                 Err(refusal) => {
                     wrong += 1;
-                    if wrong <= MAX_SHOWN {
+                    if wrong <= MAX_SHOWN + 1 {
                         let at = start + (bare.len() - bare.trim_start().len());
                         errors.push(said(&path, &file.text, index + 1, at..at + text.len(), refusal));
                     }
@@ -170,11 +171,9 @@ fn read_file(file: &SetFile, ranges: &mut Ranges) -> Result<usize, Vec<Diagnosti
         start += line.len() + 1;
     }
     if wrong > MAX_SHOWN {
-        let refusal = refused(format!("{}: and {} more lines that cannot be read", file.path, wrong - MAX_SHOWN));
-        errors.push(Diagnostic { severity: Severity::Error, message: refusal.message, place: None, related: Vec::new(), help: None });
-        if let Some(last) = errors.get(MAX_SHOWN - 1).and_then(|error| error.place.clone()) {
-            errors[MAX_SHOWN].place = Some(Place { label: None, ..last });
-        }
+        let first_unshown = errors.pop().and_then(|error| error.place);
+        let message = format!("and {} more lines of this file, from here on, that cannot be read", wrong - MAX_SHOWN);
+        errors.push(Diagnostic { severity: Severity::Error, message, place: first_unshown, related: Vec::new(), help: None });
     }
     if errors.is_empty() { Ok(count) } else { Err(errors) }
 }

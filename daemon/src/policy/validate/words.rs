@@ -83,7 +83,7 @@ pub(super) fn protocol(value: &Scalar) -> Result<u8, Refused> {
         Scalar::Word(word) => PROTOCOLS.iter().find(|(name, _)| name == word).map(|(_, number)| *number).ok_or_else(|| {
             let help = match word.parse::<u8>() {
                 Ok(number) => format!("write the number without quotes: {number}"),
-                Err(_) => suggest::help(word, "known protocols", &PROTOCOLS.map(|(name, _)| name)) + "; any other by its number",
+                Err(_) => suggest::help(word, "known protocols", &PROTOCOLS.map(|(name, _)| name)) + " (others are written as numbers)",
             };
             refused(format!("unknown protocol `{word}`")).help(help)
         }),
