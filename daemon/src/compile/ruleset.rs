@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use netpol_probes::abi;
 
+pub use crate::policy::judge::DeviceKind;
 use crate::policy::model::{Direction, Hook, Origin, XdpMode};
 
 /// Facts about one interface that the kernel told us.
@@ -20,17 +21,6 @@ pub struct LinkFacts {
     pub device: DeviceKind,
     /// The kernel's `accept_ra` is not 0 here.
     pub accepts_router_advertisements: bool,
-}
-
-/// What the frames of a device begin with, which decides the program variant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum DeviceKind {
-    /// An Ethernet header.
-    Ethernet,
-    /// The IP header (tun, WireGuard, IP tunnels): no tags, no EtherTypes, no XDP.
-    Raw,
-    /// `lo`: an Ethernet header, and loopback addresses are at home.
-    Loopback,
 }
 
 /// Everything wanted. Same policies + same facts = equal value, on every machine.
@@ -97,6 +87,11 @@ impl Core {
     /// Entries of `rule_counters`: one a rule, then one a chain.
     pub fn counters(&self) -> usize {
         self.rules.len() + self.chains.len()
+    }
+
+    /// SHA-256 of everything in here, names included: equal digests mean that nothing has to be done.
+    pub fn digest(&self) -> [u8; 32] {
+        super::digest::of(self)
     }
 }
 

@@ -1,0 +1,35 @@
+//! The interface at which a packet is seen.
+//!
+//! Knows what the judge must be told about a link. Knows no policy and asks no kernel.
+
+/// What the frames of a device begin with, which decides the program variant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DeviceKind {
+    /// An Ethernet header.
+    Ethernet,
+    /// The IP header (tun, WireGuard, IP tunnels): no tags, no EtherTypes, no XDP.
+    Raw,
+    /// `lo`: an Ethernet header, and loopback addresses are at home.
+    Loopback,
+}
+
+/// An interface, as far as a verdict depends on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    /// Kernel's index: part of the flow key.
+    pub ifindex: u32,
+    /// Name, by which policies select it.
+    pub name: String,
+    /// What its frames begin with.
+    pub device: DeviceKind,
+    /// The kernel's `accept_ra` is not 0 here.
+    pub accepts_router_advertisements: bool,
+}
+
+impl Interface {
+    /// An interface that is only spoken about: Ethernet (the loopback device for `lo`), router advertisements accepted.
+    pub fn named(name: &str) -> Interface {
+        let device = if name == "lo" { DeviceKind::Loopback } else { DeviceKind::Ethernet };
+        Interface { ifindex: 1, name: name.to_owned(), device, accepts_router_advertisements: true }
+    }
+}
