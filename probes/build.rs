@@ -3,7 +3,15 @@
 use std::env;
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
+
+const PROGRAMS: [&str; 5] = ["tc_main", "tc_policy", "tc_epilogue", "xdp_main", "xdp_policy"];
+
+const NO_CLANG: &str = "The packet programs are written in C and need clang (14 or later) at build time.
+  Debian, Ubuntu:  apt install clang linux-libc-dev
+  Fedora:          dnf install clang kernel-headers
+  NixOS:           nix-shell -p llvmPackages.clang
+Another clang than the one in PATH is named by the environment variable CLANG.";
 
 fn main() -> ExitCode {
     match build() {
@@ -17,8 +25,14 @@ fn main() -> ExitCode {
 
 fn build() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=bpf");
+    println!("cargo:rerun-if-env-changed=CLANG");
     let out = PathBuf::from(env::var("OUT_DIR")?);
     bindings(&out)?;
+    let clang = env::var("CLANG").unwrap_or_else(|_| "clang".to_owned());
+    let headers = kernel_headers(&clang)?;
+    for program in PROGRAMS {
+        compile(&clang, &headers, program, &out)?;
+    }
     Ok(())
 }
 
@@ -37,5 +51,51 @@ fn bindings(out: &Path) -> Result<(), Box<dyn Error>> {
         .layout_tests(false)
         .generate()?
         .write_to_file(out.join("abi.rs"))?;
+    Ok(())
+}
+
+/// Folders of the kernel's user-space headers. The BPF target does not search the folder of the machine's own `asm/` (Debian
+/// keeps it under /usr/include/<triplet>, Nix in its store), so clang is asked where it looks for the machine itself.
+fn kernel_headers(clang: &str) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    let output = Command::new(clang)
+        .args(["-E", "-v", "-x", "c", "/dev/null"])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("cannot run '{clang}': {error}\n\n{NO_CLANG}"))?;
+    if !output.status.success() {
+        return Err(
+            format!("'{clang} -E -v' failed ({}):\n{}\n\n{NO_CLANG}", output.status, String::from_utf8_lossy(&output.stderr)).into()
+        );
+    }
+    let folders: Vec<PathBuf> = String::from_utf8_lossy(&output.stderr)
+        .lines()
+        .skip_while(|line| !line.starts_with("#include <...>"))
+        .skip(1)
+        .take_while(|line| line.starts_with(' '))
+        .map(|line| PathBuf::from(line.trim()))
+        .filter(|folder| folder.join("asm/types.h").exists() || folder.join("linux/bpf.h").exists())
+        .collect();
+    if !folders.iter().any(|folder| folder.join("asm/types.h").exists()) {
+        return Err(format!("no kernel headers: '{clang}' finds no asm/types.h (Debian, Ubuntu: linux-libc-dev)\n\n{NO_CLANG}").into());
+    }
+    Ok(folders)
+}
+
+/// One C file -> one ELF object of the byte order of the target.
+fn compile(clang: &str, headers: &[PathBuf], program: &str, out: &Path) -> Result<(), Box<dyn Error>> {
+    let big_endian = env::var("CARGO_CFG_TARGET_ENDIAN")? == "big";
+    let mut command = Command::new(clang);
+    // Nix's compiler wrapper adds hardening options that the BPF target does not know.
+    command.env("NIX_HARDENING_ENABLE", "");
+    command.args(["-target", if big_endian { "bpfeb" } else { "bpfel" }, "-mcpu=v3"]);
+    command.args(["-std=gnu11", "-O2", "-g0", "-Wall", "-Wextra", "-Werror", "-fno-stack-protector"]);
+    for folder in headers {
+        command.arg("-idirafter").arg(folder);
+    }
+    command.arg("-c").arg(format!("bpf/{program}.c")).arg("-o").arg(out.join(format!("{program}.o")));
+    let output = command.output().map_err(|error| format!("cannot run '{clang}': {error}\n\n{NO_CLANG}"))?;
+    if !output.status.success() {
+        return Err(format!("'{clang}' does not compile bpf/{program}.c:\n{}", String::from_utf8_lossy(&output.stderr)).into());
+    }
     Ok(())
 }

@@ -12,9 +12,7 @@
 #ifndef NETPOL_ABI_H
 #define NETPOL_ABI_H
 
-#ifndef __BPF__
 #include <linux/types.h>
-#endif
 
 #define NP_ABI 1
 
@@ -29,6 +27,9 @@
 #define NP_MAX_CANDIDATES 64      /* rules that one packet may be compared with, one by one */
 #define NP_MAX_FRAGMENTS 16384    /* datagrams whose first fragment's verdict is remembered */
 #define NP_MAX_PREFIXES (1 << 22) /* of one family, in one generation */
+#define NP_MAX_CLASSES (1 << 16)  /* kinds of addresses, in one generation */
+#define NP_MAX_FAILSAFE 64        /* entries: one bit each */
+#define NP_SCRATCH_SIZE 728      /* bytes of the programs' own per-packet state (state.h); of no interest to the daemon */
 #define NP_MAX_REASONS 64         /* counters kept for each hook */
 #define NP_EVENT_RING (1 << 20)   /* bytes */
 #define NP_PORTS 65536

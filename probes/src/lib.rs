@@ -1,6 +1,12 @@
 //! The programs that judge packets, as ELF objects, and the types they share with the daemon.
 //!
-//! Knows nothing of policies: it only carries what `build.rs` made of `bpf/`.
+//! Knows nothing of policies: it only carries what `build.rs` made of `bpf/`, and says what each map is.
+
+mod maps;
+mod objects;
+
+pub use maps::{MAPS, MapKind, MapSpec, MaxEntries, Scope, map};
+pub use objects::{Loader, OBJECTS, Object, TC_EPILOGUE, TC_MAIN, TC_POLICY, XDP_MAIN, XDP_POLICY};
 
 /// Types and constants of `bpf/abi.h`, generated: one definition for both sides.
 #[allow(missing_docs, non_camel_case_types, non_upper_case_globals, clippy::all)]

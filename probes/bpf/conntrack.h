@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * Life of a flow: which timeout it is under, what a packet changes in it. Knows no rules and no maps.
+ *
+ * Several CPUs may write one flow at the same time; each field is written whole, and the worst that a race can do is to lose
+ * a count or to close a flow a little late.
+ */
+#ifndef NETPOL_CONNTRACK_H
+#define NETPOL_CONNTRACK_H
+
+#include "parse_l4.h"
+#include "state.h"
+
+INLINE __u32 np_timeout_of(__u32 protocol, __u32 state)
+{
+	switch (protocol) {
+	case NP_TCP:
+		if (state <= NP_FLOW_ANSWERED)
+			return NP_T_TCP_SYN;
+		return state == NP_FLOW_ESTABLISHED ? NP_T_TCP_ESTABLISHED : NP_T_TCP_FIN;
+	case NP_UDP:
+	case NP_UDPLITE:
+		return state == NP_FLOW_NEW ? NP_T_UDP : NP_T_UDP_STREAM;
+	case NP_ICMP:
+	case NP_ICMPV6:
+		return NP_T_ICMP;
+	}
+	return NP_T_GENERIC;
+}
+
+/* Another CPU may have seen the flow a moment after this packet's clock was read: the age is signed. */
+INLINE int np_is_live(const struct np_flow *flow, __u32 protocol, const struct np_slot *slot, __u64 now)
+{
+	__u32 index = np_timeout_of(protocol, flow->state) & (NP_TIMEOUTS - 1);
+
+	return (__s64)(now - flow->seen) < (__s64)slot->timeouts[index];
+}
+
+/* Set in np_flow.fins: side (0 opener, 1 answerer) has sent a FIN; the other side has acknowledged it. */
+INLINE __u8 np_fin_sent(__u32 side)
+{
+	return side ? 2 : 1;
+}
+
+INLINE __u8 np_fin_confirmed(__u32 side)
+{
+	return side ? 8 : 4;
+}
+
+/* `side` acknowledges `ack`: does that confirm the FIN of the other side? */
+INLINE void np_confirm_fin(struct np_flow *flow, __u32 side, __u32 ack)
+{
+	__u32 expected = side ? flow->fin[0] : flow->fin[1];
+	__u32 other = !side;
+
+	if (!(flow->fins & np_fin_sent(other)) || ack != expected)
+		return;
+	flow->fins |= np_fin_confirmed(other);
+	if ((flow->fins & 0xc) == 0xc)
+		flow->state = NP_FLOW_CLOSED;
+	else if (flow->state < NP_FLOW_CLOSED)
+		flow->state = NP_FLOW_CLOSING;
+}
+
+/* A RST closes the flow only if its sender can see the flow (RFC 5961 section 3.2, in its strict form). */
+INLINE int np_resets(const struct np_flow *flow, const struct np_state *st, __u32 side)
+{
+	__u32 mine = side ? flow->ack[1] : flow->ack[0];
+	__u32 theirs = side ? flow->ack[0] : flow->ack[1];
+
+	if ((flow->acks & (side ? 1 : 2)) && st->seq == theirs)
+		return 1;
+	return (st->packet.tcp_flags & NP_ACK) && (flow->acks & (side ? 2 : 1)) && st->ack == mine;
+}
+
+/* A segment without SYN of a flow that is past its handshake. */
+INLINE void np_track_segment(struct np_flow *flow, const struct np_state *st, __u32 side)
+{
+	__u8 flags = st->packet.tcp_flags;
+
+	if (flags & NP_RST) {
+		if (np_resets(flow, st, side))
+			flow->state = NP_FLOW_CLOSED;
+		return;
+	}
+	if (flags & NP_FIN) {
+		flow->fin[side & 1] = st->seq + st->payload + 1;
+		flow->fins |= np_fin_sent(side);
+	}
+	if (!(flags & NP_ACK))
+		return;
+	flow->ack[side & 1] = st->ack;
+	if (!(flow->acks & (side ? 2 : 1)))
+		flow->acks |= side ? 2 : 1;
+	if (flow->fins)
+		np_confirm_fin(flow, side, st->ack);
+}
+
+INLINE void np_count_packet(struct np_flow *flow, const struct np_state *st, __u32 side)
+{
+	flow->seen = st->now;
+	flow->packets[side & 1] += 1;
+	flow->bytes[side & 1] += st->length;
+}
+
+#endif

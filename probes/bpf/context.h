@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * Reading bytes of a packet, alike for tc and XDP. Knows no protocol.
+ *
+ * Bytes in the linear part are read in place; the rest is fetched by a helper, so nothing ever has to be pulled or copied
+ * for being judged. The caller has compared offset + size with the frame's length before.
+ */
+#ifndef NETPOL_CONTEXT_H
+#define NETPOL_CONTEXT_H
+
+#include "helpers.h"
+#include "state.h"
+
+#ifdef NP_XDP
+typedef struct xdp_md np_ctx;
+#else
+typedef struct __sk_buff np_ctx;
+#endif
+
+/* Beyond every header that can be reached: 5 tags, IPv6, 8 extension headers of 2 KiB, and as much again in a quoted packet. */
+#define NP_MAX_OFFSET 0x9000
+
+INLINE __u32 np_frame_length(np_ctx *ctx)
+{
+#ifdef NP_XDP
+	/* The XDP programs are loaded without BPF_F_XDP_HAS_FRAGS: a frame is one buffer. */
+	return ctx->data_end - ctx->data;
+#else
+	return ctx->len;
+#endif
+}
+
+/* Whether a length field of 0 may stand for more than 64 KiB (RFC 2675; the kernel's "BIG TCP" for both families). */
+INLINE int np_is_oversize(np_ctx *ctx)
+{
+#ifdef NP_XDP
+	return ctx->data_end - ctx->data > 0xffff;
+#else
+	return ctx->gso_size != 0;
+#endif
+}
+
+INLINE long np_load(np_ctx *ctx, __u32 offset, void *to, __u32 size)
+{
+#ifdef NP_XDP
+	return bpf_xdp_load_bytes(ctx, offset, to, size);
+#else
+	return bpf_skb_load_bytes(ctx, offset, to, size);
+#endif
+}
+
+/* `size` bytes at `offset`, in place or in `buffer`; null = unreadable. */
+INLINE void *np_header(np_ctx *ctx, __u32 offset, const __u32 size, void *buffer)
+{
+	void *end = (void *)(long)ctx->data_end;
+	void *at = (void *)(long)ctx->data;
+
+	if (offset > NP_MAX_OFFSET)
+		return 0;
+	at += offset;
+	if (at + size <= end)
+		return at;
+	if (np_load(ctx, offset, buffer, size))
+		return 0;
+	return buffer;
+}
+
+#endif

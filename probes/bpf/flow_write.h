@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * Makes, changes, moves and deletes flows. Only the epilogue does so, and main for packets of established flows.
+ *
+ * Counts and times are written through the looked-up pointer. The element behind it may be deleted and given to another flow
+ * at the same moment; so what decides about later packets (generation, a move between tables) is written under the table's
+ * own lock, by a whole update.
+ */
+#ifndef NETPOL_FLOW_WRITE_H
+#define NETPOL_FLOW_WRITE_H
+
+#include "flow_lookup.h"
+
+INLINE void np_delete_flow(struct np_state *st)
+{
+	bpf_map_delete_elem(&connections, &st->key);
+	bpf_map_delete_elem(&half_open, &st->key);
+}
+
+/* There is no room for the flow: without it the answers would be refused, so the packet is. */
+INLINE void np_refuse_full(struct np_state *st)
+{
+	if (!(st->todo & NP_DO_ANYWAY) && st->link.chain[st->packet.hook & 1] != NP_NONE)
+		st->reason = NP_R_CONNTRACK_FULL;
+}
+
+INLINE void np_fill_new_flow(struct np_state *st, __u8 state)
+{
+	struct np_flow empty = { 0 };
+	struct np_flow *flow = &st->flow;
+
+	*flow = empty;
+	flow->seen = st->now;
+	flow->created = st->now;
+	flow->packets[0] = 1;
+	flow->bytes[0] = st->length;
+	flow->generation = st->generation;
+	flow->rule = st->rule;
+	flow->isn = st->seq;
+	flow->state = state;
+	flow->opener = st->packet.hook;
+	flow->tcp_flags = st->packet.tcp_flags;
+	flow->icmp_code = st->packet.icmp_code;
+}
+
+/* A flow for this packet. An expired one under the same key, in either table, is no longer seen by anybody. */
+INLINE void np_create_flow(struct np_state *st)
+{
+	long failed;
+
+	if (st->todo & NP_DO_ESTABLISHED) {
+		np_fill_new_flow(st, NP_FLOW_ESTABLISHED);
+		failed = bpf_map_update_elem(&connections, &st->key, &st->flow, BPF_ANY);
+	} else {
+		np_fill_new_flow(st, NP_FLOW_NEW);
+		failed = bpf_map_update_elem(&half_open, &st->key, &st->flow, BPF_ANY);
+	}
+	if (failed)
+		np_refuse_full(st);
+}
+
+/* What a SYN that the rules allow does to a flow that is there: a closed one begins anew, a new one gets its latest number. */
+INLINE void np_reopen(struct np_state *st, struct np_flow *flow)
+{
+	if (st->packet.protocol != NP_TCP)
+		return;
+	if (flow->state >= NP_FLOW_CLOSING) {
+		np_delete_flow(st);
+		np_create_flow(st);
+	} else if (flow->state == NP_FLOW_NEW && st->forward) {
+		flow->isn = st->seq;
+	}
+}
+
+/* TCP. 1 = the handshake is complete with this packet. */
+INLINE int np_track_tcp(struct np_state *st, struct np_flow *flow)
+{
+	__u32 side = !st->forward;
+
+	if (st->kind == NP_KIND_SYNACK) {
+		if (flow->state <= NP_FLOW_ANSWERED) {
+			flow->isn = st->seq;
+			flow->state = NP_FLOW_ANSWERED;
+		}
+		return 0;
+	}
+	np_track_segment(flow, st, side);
+	/* The first acknowledgement of the SYN-ACK may be lost and a later one, that covers data as well, take its place. */
+	return flow->state == NP_FLOW_ANSWERED && st->forward && (st->packet.tcp_flags & NP_ACK) &&
+	       st->ack - (flow->isn + 1) < 0x40000000u;
+}
+
+/* 1 = the flow is answered with this packet and belongs among the connections. */
+INLINE int np_track(struct np_state *st, struct np_flow *flow)
+{
+	if (st->packet.protocol == NP_TCP)
+		return np_track_tcp(st, flow);
+	return flow->state == NP_FLOW_NEW && !st->forward;
+}
+
+/* Writes st->flow, whole, where it belongs; from half_open it moves to the connections if it was answered. */
+INLINE void np_store_flow(struct np_state *st, int answered)
+{
+	if (st->table == NP_TABLE_HALF_OPEN && !answered) {
+		bpf_map_update_elem(&half_open, &st->key, &st->flow, BPF_EXIST);
+		return;
+	}
+	if (st->table == NP_TABLE_CONNECTIONS) {
+		bpf_map_update_elem(&connections, &st->key, &st->flow, BPF_EXIST);
+		return;
+	}
+	if (bpf_map_update_elem(&connections, &st->key, &st->flow, BPF_ANY))
+		np_refuse_full(st);
+	else
+		bpf_map_delete_elem(&half_open, &st->key);
+}
+
+/* The packet belongs to a flow that was there when main looked. */
+INLINE void np_continue_flow(struct np_state *st)
+{
+	struct np_flow *flow;
+	int answered = 0;
+
+	if (st->table == NP_TABLE_CONNECTIONS)
+		flow = bpf_map_lookup_elem(&connections, &st->key);
+	else
+		flow = bpf_map_lookup_elem(&half_open, &st->key);
+	if (!flow)
+		return;
+	if (st->todo & NP_DO_TOUCH) {
+		np_count_packet(flow, st, !st->forward);
+		if (st->kind == NP_KIND_ALWAYS) {
+			np_reopen(st, flow);
+			return;
+		}
+		answered = np_track(st, flow);
+	}
+	if (!answered && !(st->todo & NP_DO_STAMP))
+		return;
+	st->flow = *flow;
+	if (answered)
+		st->flow.state = st->packet.protocol == NP_TCP ? NP_FLOW_ESTABLISHED : NP_FLOW_ANSWERED;
+	if (st->todo & NP_DO_STAMP) {
+		st->flow.generation = st->generation;
+		st->flow.rule = st->rule;
+	}
+	np_store_flow(st, answered);
+}
+
+#endif

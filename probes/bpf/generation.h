@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* Stage 0: which generation judges this packet, and what it says of the interface. The word is read once a packet. */
+#ifndef NETPOL_GENERATION_H
+#define NETPOL_GENERATION_H
+
+#include "maps.h"
+#include "state.h"
+
+MAP_GENERATION;
+MAP_SLOTS;
+MAP_LINKS;
+
+enum np_selected {
+	NP_JUDGE = 0,
+	NP_UNTOUCHED = 1, /* no generation yet, or it does not know the interface */
+	NP_BROKEN = 2,    /* the slot belongs to another generation */
+};
+
+INLINE struct np_slot *np_slot_of(__u32 generation)
+{
+	__u32 index = generation % NP_SLOTS;
+	struct np_slot *slot = bpf_map_lookup_elem(&slots, &index);
+
+	return slot && slot->generation == generation ? slot : 0;
+}
+
+INLINE int np_select_link(struct np_state *st, __u32 ifindex)
+{
+	struct np_link_key key = { .slot = st->slot, .ifindex = ifindex };
+	struct np_link *link = bpf_map_lookup_elem(&links, &key);
+
+	if (!link)
+		return NP_UNTOUCHED;
+	st->ifindex = ifindex;
+	st->link = *link;
+	return NP_JUDGE;
+}
+
+/* *selected = the slot, where the answer is NP_JUDGE. */
+INLINE int np_select(struct np_state *st, __u32 ifindex, struct np_slot **selected)
+{
+	__u32 zero = 0;
+	__u64 *word = bpf_map_lookup_elem(&generation, &zero);
+	struct np_slot *slot;
+	__u64 both;
+
+	if (!word)
+		return NP_BROKEN;
+	both = *(volatile __u64 *)word;
+	st->generation = (__u32)both;
+	if (!st->generation)
+		return NP_UNTOUCHED;
+	slot = np_slot_of(st->generation);
+	if (!slot)
+		return NP_BROKEN;
+	/* Unconfirmed and overdue: the former generation counts again, even if no daemon is alive to say so. */
+	if (slot->deadline && st->now > slot->deadline) {
+		st->generation = both >> 32;
+		if (!st->generation)
+			return NP_UNTOUCHED;
+		slot = np_slot_of(st->generation);
+		if (!slot)
+			return NP_BROKEN;
+	}
+	st->slot = st->generation % NP_SLOTS;
+	st->slot_flags = slot->flags;
+	*selected = slot;
+	return np_select_link(st, ifindex);
+}
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * What the programs need of the kernel's BPF interface: helpers by number (stable ABI, linux/bpf.h), sections, byte order.
+ * Knows nothing of packets or policies.
+ */
+#ifndef NETPOL_HELPERS_H
+#define NETPOL_HELPERS_H
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+
+#define SEC(name) __attribute__((section(name), used))
+#define INLINE static inline __attribute__((always_inline))
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* The compiler may neither keep a value in a register across this line nor guess what stands in memory after it. */
+#define BARRIER() __asm__ volatile("" ::: "memory")
+
+/*
+ * Makes the verifier forget what it knows of a number. Where several paths meet with different constants (offsets behind
+ * zero to four tags, say), the verifier would walk the rest of the program once for each of them.
+ */
+#define FORGET(scratch, value) (*(volatile __u32 *)&(scratch) = (value), *(volatile __u32 *)&(scratch))
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define NTOHS(x) __builtin_bswap16(x)
+#define NTOHL(x) __builtin_bswap32(x)
+#define HTONL_CONST(x) ((((x) & 0xffu) << 24) | (((x) & 0xff00u) << 8) | (((x) >> 8) & 0xff00u) | ((x) >> 24))
+#else
+#define NTOHS(x) (x)
+#define NTOHL(x) (x)
+#define HTONL_CONST(x) (x)
+#endif
+
+static void *(*const bpf_map_lookup_elem)(const void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
+static long (*const bpf_map_update_elem)(const void *map, const void *key, const void *value, __u64 flags) =
+	(void *)BPF_FUNC_map_update_elem;
+static long (*const bpf_map_delete_elem)(const void *map, const void *key) = (void *)BPF_FUNC_map_delete_elem;
+static long (*const bpf_tail_call)(void *ctx, const void *map, __u32 index) = (void *)BPF_FUNC_tail_call;
+static long (*const bpf_skb_load_bytes)(const void *skb, __u32 offset, void *to, __u32 size) = (void *)BPF_FUNC_skb_load_bytes;
+static long (*const bpf_xdp_load_bytes)(const void *xdp, __u32 offset, void *to, __u32 size) = (void *)BPF_FUNC_xdp_load_bytes;
+static __u64 (*const bpf_ktime_get_boot_ns)(void) = (void *)BPF_FUNC_ktime_get_boot_ns;
+static long (*const bpf_ringbuf_output)(const void *ring, const void *data, __u64 size, __u64 flags) =
+	(void *)BPF_FUNC_ringbuf_output;
+
+char np_license[] SEC("license") = "Dual MIT/GPL";
+
+#endif

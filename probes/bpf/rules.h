@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* Stage 7: the rules of a chain, lowest number first, then its default. Counts what each rule judged. */
+#ifndef NETPOL_RULES_H
+#define NETPOL_RULES_H
+
+#include "candidates.h"
+
+MAP_RULES;
+MAP_RULE_COUNTERS;
+
+/* Counts a hit, and asks for an event where that is wanted and not too frequent. */
+INLINE void np_hit(struct np_state *st, __u32 index, int log)
+{
+	struct np_counter *counter = bpf_map_lookup_elem(&rule_counters, &index);
+	__u64 window;
+
+	if (!counter)
+		return;
+	counter->packets += 1;
+	counter->bytes += st->length;
+	counter->last_hit = st->now;
+	if (!log)
+		return;
+	window = st->now / 1000000000ull;
+	if (counter->log_window != window) {
+		counter->log_window = window;
+		counter->log_count = 0;
+	}
+	if (counter->log_count < NP_LOG_PER_SECOND)
+		st->log = 1;
+	counter->log_count += 1;
+}
+
+/* What one candidate says. NP_PASS: go on. The reason is left in st->reason. */
+INLINE int np_apply(struct np_state *st, const struct np_tuple *t, const struct np_rule *rule, __u32 number)
+{
+	__u8 action = rule->action;
+
+	if (t->part == NP_LATER && (rule->flags & NP_RULE_READS_L4)) {
+		st->rule = number;
+		st->reason = NP_R_FRAGMENT;
+		return NP_DENY;
+	}
+	np_hit(st, number, rule->flags & NP_RULE_LOG);
+	if (action == NP_PASS)
+		return NP_PASS;
+	st->rule = number;
+	if (action != NP_ALLOW) {
+		st->reason = NP_R_RULE;
+		return NP_DENY;
+	}
+	st->reason = NP_ACCEPTED;
+	return NP_ALLOW;
+}
+
+INLINE void np_apply_default(struct np_state *st, const struct np_chain *chain)
+{
+	int allows = chain->default_action == NP_ALLOW;
+
+	st->rule = NP_NONE;
+	st->reason = allows ? NP_ACCEPTED : NP_R_DEFAULT;
+	np_hit(st, chain->default_counter, !allows && chain->log_default);
+}
+
+/* Leaves reason and rule in st. Whatever goes wrong on the way is NP_R_INTERNAL. */
+INLINE void np_judge_by_rules(struct np_state *st, const struct np_tuple *t, __u32 chain_index)
+{
+	struct np_chain *chain = bpf_map_lookup_elem(&chains, &chain_index);
+	__u32 from_policy = 0;
+	__u32 i;
+
+	st->reason = NP_R_INTERNAL;
+	st->rule = NP_NONE;
+	st->chain = chain_index;
+	if (!chain || !np_collect(st, chain, t))
+		return;
+	for (i = 0; i < NP_MAX_CANDIDATES; i++) {
+		__u32 number = np_next_candidate(st);
+		struct np_rule *rule;
+
+		if (number == NP_NONE) {
+			np_apply_default(st, chain);
+			return;
+		}
+		rule = bpf_map_lookup_elem(&rules, &number);
+		if (!rule)
+			return;
+		if (rule->policy < from_policy)
+			continue;
+		if (np_apply(st, t, rule, number) != NP_PASS)
+			return;
+		from_policy = rule->policy + 1;
+	}
+}
+
+#endif

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * One instance a generation, bound to that generation's maps: stages 2 to 7. Reads state, writes none but counters; what has
+ * to be written to flows and fragments is left as NP_DO_* for the epilogue.
+ */
+#include "context.h"
+#include "rules.h"
+#include "stages.h"
+#include "verdict.h"
+
+MAP_ETHERTYPES;
+MAP_TC_SCRATCH;
+MAP_TC_PROGRAMS;
+
+/* Which tuple has to be judged by stages 6 and 7, if any. */
+enum np_next {
+	NP_DECIDED = 0,     /* st->reason holds */
+	NP_JUDGE_PACKET = 1,
+	NP_JUDGE_OPENING = 2, /* st->judged, the flow's opening packet */
+};
+
+INLINE int np_decide(struct np_state *st, __u32 reason)
+{
+	st->reason = reason;
+	return NP_DECIDED;
+}
+
+/* Stage 3. */
+INLINE int np_judge_ethertype(struct np_state *st)
+{
+	struct np_ethertype_key key = { .group = st->link.ethertype_group, .ethertype = st->ethertype };
+
+	return np_decide(st, bpf_map_lookup_elem(&ethertypes, &key) ? NP_ACCEPTED : NP_R_ETHERTYPE);
+}
+
+/* What makes a flow where there is none. */
+INLINE __u32 np_creation(const struct np_state *st)
+{
+	switch (st->kind) {
+	case NP_KIND_OPENS:
+	case NP_KIND_ALWAYS:
+		return NP_DO_CREATE;
+	case NP_KIND_SEGMENT:
+		/* A RST ends something: it begins nothing. */
+		return (st->packet.tcp_flags & NP_RST) ? 0 : NP_DO_CREATE | NP_DO_ESTABLISHED;
+	}
+	return 0;
+}
+
+/* A hook that no policy isolates: state is kept, nothing is refused. */
+INLINE int np_watch(struct np_state *st)
+{
+	int loose = st->slot_flags & NP_SLOT_LOOSE;
+
+	if (st->kind == NP_KIND_ERROR || st->kind == NP_KIND_LATER)
+		return np_decide(st, NP_ACCEPTED);
+	if (st->table == NP_TABLE_NONE) {
+		if (st->kind != NP_KIND_SEGMENT || loose)
+			st->todo |= np_creation(st);
+		st->rule = NP_NONE;
+	} else if (st->kind != NP_KIND_SYNACK || st->fits) {
+		st->todo |= NP_DO_TOUCH;
+	}
+	return np_decide(st, NP_ACCEPTED);
+}
+
+/* A packet of a live flow: passes, or the flow has to be judged again first. */
+INLINE int np_follow_flow(struct np_state *st)
+{
+	if (st->kind != NP_KIND_ERROR)
+		st->todo |= NP_DO_TOUCH;
+	return st->stale ? NP_JUDGE_OPENING : np_decide(st, NP_ACCEPTED);
+}
+
+/* Stage 5. */
+INLINE int np_judge_state(struct np_state *st)
+{
+	int has_flow = st->table != NP_TABLE_NONE;
+
+	switch (st->kind) {
+	case NP_KIND_REDIRECT:
+		return np_decide(st, NP_R_ICMP_REDIRECT);
+	case NP_KIND_STATELESS:
+		return NP_JUDGE_PACKET;
+	case NP_KIND_LATER:
+		if (st->memory != NP_MEMORY_KNOWN)
+			return NP_JUDGE_PACKET;
+		st->rule = st->remembered_rule;
+		return np_decide(st, st->remembered_reason);
+	case NP_KIND_ALWAYS:
+		st->todo |= has_flow ? NP_DO_TOUCH : NP_DO_CREATE;
+		return NP_JUDGE_PACKET;
+	case NP_KIND_OPENS:
+		if (has_flow)
+			return np_follow_flow(st);
+		st->todo |= NP_DO_CREATE;
+		return NP_JUDGE_PACKET;
+	case NP_KIND_SEGMENT:
+		if (has_flow)
+			return np_follow_flow(st);
+		if (!(st->slot_flags & NP_SLOT_LOOSE))
+			return np_decide(st, NP_R_NO_CONNECTION);
+		st->todo |= np_creation(st);
+		return NP_JUDGE_PACKET;
+	case NP_KIND_SYNACK:
+		return has_flow && st->fits ? np_follow_flow(st) : np_decide(st, NP_R_NO_CONNECTION);
+	case NP_KIND_NEEDS:
+	case NP_KIND_ERROR:
+		return has_flow ? np_follow_flow(st) : np_decide(st, NP_R_NO_CONNECTION);
+	}
+	return np_decide(st, NP_R_INTERNAL);
+}
+
+INLINE void np_accept_failsafe(struct np_state *st)
+{
+	st->reason = NP_ACCEPTED;
+	st->rule = NP_NONE;
+	if (st->kind == NP_KIND_ERROR)
+		return;
+	st->todo |= NP_DO_ANYWAY | (st->table == NP_TABLE_NONE ? np_creation(st) : NP_DO_TOUCH);
+}
+
+/* Stages 2 to 5 of the packet itself. */
+INLINE int np_judge_packet(struct np_state *st)
+{
+	__u32 reason = np_deny_set(st, &st->packet);
+
+	if (reason)
+		return np_decide(st, reason);
+	if (st->link.chain[st->packet.hook & 1] == NP_NONE)
+		return np_watch(st);
+	if (st->memory == NP_MEMORY_CONFLICT) {
+		st->todo |= NP_DO_FORGET;
+		return np_decide(st, NP_R_FRAGMENT_CONFLICT);
+	}
+	if (st->packet.part == NP_FIRST)
+		st->todo |= NP_DO_REMEMBER;
+	if (np_is_failsafe(st, &st->packet)) {
+		np_accept_failsafe(st);
+		return NP_DECIDED;
+	}
+	return np_judge_state(st);
+}
+
+/* Stages 2 and 4 of the opening packet of a flow of another generation. 1 = decided. */
+INLINE int np_is_opening_decided(struct np_state *st)
+{
+	__u32 reason;
+
+	st->source_class = NP_NONE;
+	st->destination_class = NP_NONE;
+	reason = np_deny_set(st, &st->judged);
+	if (reason) {
+		st->reason = reason;
+		return 1;
+	}
+	if (st->link.chain[st->judged.hook & 1] == NP_NONE || np_is_failsafe(st, &st->judged)) {
+		st->reason = NP_ACCEPTED;
+		st->rule = NP_NONE;
+		return 1;
+	}
+	return 0;
+}
+
+/* Stages 6 and 7 of st->judged. */
+INLINE void np_judge_tuple(struct np_state *st)
+{
+	if (np_is_essential(st, &st->judged)) {
+		st->reason = NP_ACCEPTED;
+		st->rule = NP_NONE;
+		st->todo &= ~(NP_DO_CREATE | NP_DO_ESTABLISHED);
+		return;
+	}
+	np_judge_by_rules(st, &st->judged, st->link.chain[st->judged.hook & 1]);
+}
+
+INLINE void np_judge_ip(struct np_state *st)
+{
+	int next = np_judge_packet(st);
+
+	if (next == NP_DECIDED)
+		return;
+	if (next == NP_JUDGE_PACKET)
+		st->judged = st->packet;
+	else if (np_is_opening_decided(st))
+		goto rejudged;
+	BARRIER();
+	np_judge_tuple(st);
+	if (next == NP_JUDGE_PACKET) {
+		if (st->reason != NP_ACCEPTED)
+			st->todo &= NP_DO_REMEMBER;
+		return;
+	}
+rejudged:
+	if (st->reason == NP_ACCEPTED)
+		st->todo |= NP_DO_STAMP;
+	else
+		st->todo = (st->todo & NP_DO_REMEMBER) | NP_DO_DELETE;
+}
+
+SEC("classifier/np_tc_policy") int np_tc_policy(np_ctx *ctx)
+{
+	struct np_state *st;
+	__u32 zero = 0;
+
+	st = bpf_map_lookup_elem(&tc_scratch, &zero);
+	if (!st)
+		return NP_VERDICT_DROP;
+	st->chain = st->link.chain[st->packet.hook & 1];
+	if (st->packet.family == 0)
+		np_judge_ethertype(st);
+	else
+		np_judge_ip(st);
+	bpf_tail_call(ctx, &tc_programs, NP_TC_EPILOGUE);
+	return np_finish(st->packet.hook & 1, NP_R_TAIL_CALL);
+}

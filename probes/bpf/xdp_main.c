@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * The earliest refusal, before the kernel spends anything on a packet: malformed ones here, deny sets and unwanted fragments
+ * by the policy program. Never an acceptance: what passes here is judged by tc.
+ */
+#define NP_XDP
+#include "generation.h"
+#include "parse.h"
+#include "verdict.h"
+
+MAP_XDP_SCRATCH;
+MAP_XDP_PROGRAMS;
+
+INLINE __u32 np_refuse_early(struct np_state *st, __u32 reason)
+{
+	return reason && np_refuses_parse(st, NP_HOOK_INGRESS, reason) ? reason : NP_ACCEPTED;
+}
+
+/* Whether stage 2 could refuse this packet. */
+INLINE int np_may_be_denied(const struct np_state *st)
+{
+	if (st->packet.family == 0)
+		return 0;
+	return st->link.deny_groups || (st->packet.part != NP_WHOLE && (st->link.flags & NP_LINK_DROP_FRAGMENTS));
+}
+
+SEC("xdp/np_xdp_main") int np_xdp_main(struct xdp_md *ctx)
+{
+	struct np_slot *slot = 0;
+	struct np_state *st;
+	__u32 zero = 0;
+	__u32 reason;
+
+	st = bpf_map_lookup_elem(&xdp_scratch, &zero);
+	if (!st)
+		return np_finish(NP_HOOK_XDP, NP_R_INTERNAL);
+	st->now = bpf_ktime_get_boot_ns();
+	switch (np_select(st, ctx->ingress_ifindex, &slot)) {
+	case NP_UNTOUCHED:
+		return np_finish(NP_HOOK_XDP, NP_ACCEPTED);
+	case NP_BROKEN:
+		return np_finish(NP_HOOK_XDP, NP_R_INTERNAL);
+	}
+	np_reset_packet(ctx, st, NP_HOOK_INGRESS);
+	reason = np_parse(ctx, st, 0);
+	if (reason || !np_may_be_denied(st))
+		return np_finish(NP_HOOK_XDP, np_refuse_early(st, reason));
+	bpf_tail_call(ctx, &xdp_programs, st->slot);
+	return np_finish(NP_HOOK_XDP, NP_R_TAIL_CALL);
+}
