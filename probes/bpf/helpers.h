@@ -13,6 +13,12 @@
 #define INLINE static inline __attribute__((always_inline))
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
+/*
+ * Short loops are unrolled. Kernels before 6.3 accept a loop only if its last instruction is a jump, and the compiler is free
+ * to lay a loop out otherwise; what it cannot unroll is an error (-Wpass-failed).
+ */
+#define UNROLL _Pragma("clang loop unroll(full)")
+
 /* The compiler may neither keep a value in a register across this line nor guess what stands in memory after it. */
 #define BARRIER() __asm__ volatile("" ::: "memory")
 
@@ -40,6 +46,7 @@ static long (*const bpf_tail_call)(void *ctx, const void *map, __u32 index) = (v
 static long (*const bpf_skb_load_bytes)(const void *skb, __u32 offset, void *to, __u32 size) = (void *)BPF_FUNC_skb_load_bytes;
 static long (*const bpf_xdp_load_bytes)(const void *xdp, __u32 offset, void *to, __u32 size) = (void *)BPF_FUNC_xdp_load_bytes;
 static __u64 (*const bpf_ktime_get_boot_ns)(void) = (void *)BPF_FUNC_ktime_get_boot_ns;
+static __u64 (*const bpf_jiffies64)(void) = (void *)BPF_FUNC_jiffies64;
 static long (*const bpf_ringbuf_output)(const void *ring, const void *data, __u64 size, __u64 flags) =
 	(void *)BPF_FUNC_ringbuf_output;
 

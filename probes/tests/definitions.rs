@@ -1,0 +1,132 @@
+//! Holds the objects' own map definitions against the table that the daemon makes maps from, and the lists of maps and
+//! programs against what stands in the objects. Reads ELF by hand: only names, sections and twenty bytes a map.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+
+use netpol_probes::{Loader, MaxEntries, OBJECTS, Object, map};
+
+/// Five words: type, key size, value size, entries, flags.
+type Definition = [u32; 5];
+
+struct Section {
+    name: String,
+    offset: usize,
+    size: usize,
+    link: usize,
+    kind: u32,
+}
+
+fn number(bytes: &[u8], at: usize, size: usize) -> usize {
+    let mut raw = [0u8; 8];
+    raw[..size].copy_from_slice(&bytes[at..at + size]);
+    if cfg!(target_endian = "big") {
+        raw.rotate_right(8 - size);
+    }
+    usize::try_from(u64::from_ne_bytes(raw)).unwrap()
+}
+
+fn text(bytes: &[u8], at: usize) -> String {
+    bytes[at..].iter().take_while(|byte| **byte != 0).map(|byte| char::from(*byte)).collect()
+}
+
+/// Section headers of an ELF64 file (System V ABI, chapter 4).
+fn sections(elf: &[u8]) -> Vec<Section> {
+    let (table, size, count, names) = (number(elf, 40, 8), number(elf, 58, 2), number(elf, 60, 2), number(elf, 62, 2));
+    let strings = number(elf, table + names * size + 24, 8);
+    (0..count)
+        .map(|i| table + i * size)
+        .map(|at| Section {
+            name: text(elf, strings + number(elf, at, 4)),
+            kind: u32::try_from(number(elf, at + 4, 4)).unwrap(),
+            offset: number(elf, at + 24, 8),
+            size: number(elf, at + 32, 8),
+            link: number(elf, at + 40, 4),
+        })
+        .collect()
+}
+
+/// Symbols that stand in a section, with their place in it.
+fn symbols(elf: &[u8], all: &[Section], section: usize) -> Vec<(String, usize)> {
+    const SYMBOL_TABLE: u32 = 2;
+    let table = all.iter().find(|s| s.kind == SYMBOL_TABLE).expect("symbol table");
+    let strings = all[table.link].offset;
+    (table.offset..table.offset + table.size)
+        .step_by(24)
+        .filter(|at| number(elf, at + 6, 2) == section)
+        .map(|at| (text(elf, strings + number(elf, at, 4)), number(elf, at + 8, 8)))
+        .filter(|(name, _)| !name.is_empty())
+        .collect()
+}
+
+fn definitions(object: &Object) -> BTreeMap<String, Definition> {
+    let elf = object.bytes;
+    let all = sections(elf);
+    let mut found = BTreeMap::new();
+    for (index, section) in all.iter().enumerate() {
+        let alone = section.name.strip_prefix("maps/");
+        if section.name != "maps" && alone.is_none() {
+            continue;
+        }
+        assert_eq!(alone.is_some(), object.loader == Loader::Redbpf, "{}: section {}", object.name, section.name);
+        for (name, at) in symbols(elf, &all, index) {
+            assert!(alone.is_none_or(|alone| alone == name), "{}: map {name} in section {}", object.name, section.name);
+            let words = std::array::from_fn(|word| u32::try_from(number(elf, section.offset + at + 4 * word, 4)).unwrap());
+            found.insert(name, words);
+        }
+    }
+    found
+}
+
+#[test]
+fn every_definition_agrees_with_the_table() {
+    for object in &OBJECTS {
+        for (name, [kind, key, value, entries, flags]) in definitions(object) {
+            let spec = map(&name).unwrap_or_else(|| panic!("{}: the table has no map {name}", object.name));
+            let place = format!("{} in {}", name, object.name);
+            assert_eq!((spec.kind as u32, spec.key_size, spec.value_size, spec.flags), (kind, key, value, flags), "{place}");
+            match spec.max_entries {
+                MaxEntries::Fixed(fixed) => assert_eq!(fixed, entries, "{place}"),
+                MaxEntries::Measured => assert_eq!(1, entries, "{place}: measured maps stand as 1"),
+            }
+            if object.loader == Loader::Redbpf {
+                assert_ne!(spec.max_entries, MaxEntries::Measured, "{place}: redbpf cannot replace a map of another size");
+            }
+        }
+    }
+}
+
+#[test]
+fn objects_name_exactly_their_maps() {
+    for object in &OBJECTS {
+        let mut named: Vec<&str> = object.maps.to_vec();
+        named.sort_unstable();
+        let found: Vec<String> = definitions(object).into_keys().collect();
+        assert_eq!(named, found, "{}", object.name);
+    }
+}
+
+#[test]
+fn objects_name_exactly_their_programs() {
+    for object in &OBJECTS {
+        let prefix = if object.loader == Loader::Redbpf { "xdp/" } else { "classifier/" };
+        let mut found: Vec<String> =
+            sections(object.bytes).iter().filter_map(|section| section.name.strip_prefix(prefix).map(str::to_owned)).collect();
+        let mut named: Vec<&str> = object.programs.to_vec();
+        found.sort_unstable();
+        named.sort_unstable();
+        assert_eq!(named, found, "{}", object.name);
+        assert!(named.iter().all(|name| name.len() <= 15), "{}: the kernel keeps 15 characters", object.name);
+    }
+}
+
+#[test]
+fn objects_are_aligned_and_hold_no_data() {
+    for object in &OBJECTS {
+        assert_eq!(object.bytes.as_ptr().align_offset(8), 0, "{}", object.name);
+        for section in sections(object.bytes) {
+            let data = [".data", ".bss", ".rodata", ".text"].iter().any(|name| section.name.starts_with(name));
+            assert!(!data || section.size == 0, "{}: {} has {} bytes", object.name, section.name, section.size);
+        }
+    }
+}
