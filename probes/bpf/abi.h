@@ -331,6 +331,7 @@ struct np_l4_dims {
 
 #define NP_RULE_LOG 0x1
 #define NP_RULE_READS_L4 0x2   /* cannot be decided for a later fragment */
+#define NP_RULE_READS_PROTOCOL 0x4 /* cannot be decided for a later fragment of protocol NP_PROTOCOL_UNKNOWN */
 
 /* rules: array of np_rule, in (policy order, direction, position) order. */
 struct np_rule {

@@ -3,17 +3,22 @@
 //! Implements "How a packet is judged" of ARCHITECTURE.md over the policy model, stage by stage, without any compiled table.
 //! Readable first. Knows no map and no kernel; time is passed in.
 
-mod conntrack;
 mod interface;
+mod link;
 mod packet;
 mod parse;
+mod rules;
 mod selftest;
+mod stages;
+mod state;
+mod trial;
 
-pub use conntrack::Conntrack;
 pub use interface::{DeviceKind, Interface};
+pub use link::HOST_ETHERTYPES;
 pub use packet::*;
-pub use parse::{Frame, parse};
-pub use selftest::{TestFailure, run_tests};
+pub use parse::{Frame, address_refusal, parse};
+pub use selftest::{TestFailure, judge_test, run_tests};
+pub use state::{Conntrack, Flow, FlowKey, FlowState};
 
 use super::model::{Direction, Origin, PolicySet};
 use super::reason::Reason;
@@ -48,6 +53,29 @@ pub struct DefaultName {
     pub origin: Origin,
 }
 
+/// A verdict and who gave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Decision {
+    verdict: Verdict,
+    reason: Option<Reason>,
+    rule: Option<RuleName>,
+    default: Option<DefaultName>,
+}
+
+impl Decision {
+    fn allow() -> Decision {
+        Decision { verdict: Verdict::Allow, reason: None, rule: None, default: None }
+    }
+
+    fn drop(reason: Reason) -> Decision {
+        Decision { verdict: Verdict::Deny, reason: Some(reason), rule: None, default: None }
+    }
+
+    fn by(self, rule: RuleName) -> Decision {
+        Decision { rule: Some(rule), ..self }
+    }
+}
+
 /// A verdict and how it came about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
@@ -64,7 +92,12 @@ pub struct Judgement {
 }
 
 /// Judges one packet at an interface and lets it make or change state. `now` is in nanoseconds and never goes back.
+///
+/// The generation is that of `conntrack`: raise its number when the policies change.
 pub fn judge(set: &PolicySet, interface: &Interface, conntrack: &mut Conntrack, packet: &Packet, now: u64) -> Judgement {
-    let _ = (set, interface, conntrack, packet, now);
-    Judgement { verdict: Verdict::Deny, reason: Some(Reason::Internal), rule: None, default: None, steps: Vec::new() }
+    let Some(link) = link::Link::of(set, interface) else {
+        let steps = vec![format!("no policy selects {}", interface.name)];
+        return Judgement { verdict: Verdict::Allow, reason: None, rule: None, default: None, steps };
+    };
+    trial::Trial { link: &link, conntrack, packet, now, steps: Vec::new() }.run()
 }

@@ -113,6 +113,8 @@ pub fn family_of(address: IpAddr) -> Family {
 pub struct Fragment {
     /// Identification.
     pub id: u32,
+    /// IPv4: the protocol is part of the datagram's name; IPv6: 0, its later fragments may not tell it (RFC 8200, 4.5).
+    pub protocol: u8,
     /// Offset in bytes.
     pub offset: u16,
     /// More fragments follow.

@@ -1,0 +1,225 @@
+//! Stage 5: connection state.
+//!
+//! Knows what a packet is to the connection table: part of a flow, an opener, or nothing that may pass. The rules are asked only
+//! to judge a flow of another generation again.
+
+mod flow;
+pub(super) mod icmp;
+mod table;
+mod tcp;
+
+pub use flow::{Flow, FlowKey, FlowState};
+pub use table::Conntrack;
+pub(super) use table::FragmentKey;
+
+use super::link::Link;
+use super::packet::{Icmp, IpPacket, L4, Packet, Tcp};
+use super::{Decision, Verdict, rules, stages};
+use crate::policy::model;
+use crate::policy::reason::Reason;
+use icmp::Kind;
+
+/// What the connection table says about a packet.
+pub(super) enum Finding {
+    /// It belongs to a flow that may go on.
+    Accepted,
+    /// It is refused, where the hook is isolated.
+    Refused(Reason),
+    /// Its flow was judged again and has ended: refused at either hook.
+    Ended(Box<Decision>),
+    /// The rules decide; if they allow it, this flow is made.
+    Judge(Option<Opening>),
+}
+
+/// A flow that a packet may open.
+pub(super) struct Opening {
+    key: FlowKey,
+    state: FlowState,
+}
+
+/// The table and what a look-up in it needs.
+pub(super) struct State<'a, 'p> {
+    pub(super) link: &'a Link<'p>,
+    pub(super) table: &'a mut Conntrack,
+    pub(super) now: u64,
+    /// Whether the packet's hook is isolated; where it is not, flows are followed and not judged.
+    pub(super) isolated: bool,
+}
+
+impl State<'_, '_> {
+    fn settings(&self) -> &model::Conntrack {
+        &self.link.set.daemon.conntrack
+    }
+
+    /// Looks at a packet that is no later fragment; its flow is brought up to date.
+    pub(super) fn look(&mut self, packet: &Packet) -> Finding {
+        let Some(ip) = packet.ip.as_ref().filter(|ip| !ip.is_later_fragment()) else { return Finding::Judge(None) };
+        match &ip.l4 {
+            L4::Icmp(message) => self.icmp(packet, ip, message),
+            L4::Tcp(segment) => self.tcp(packet, segment),
+            L4::Sctp { first_chunk, .. } if *first_chunk == Some(flow::SCTP_INIT) => self.always_judged(packet),
+            L4::Sctp { .. } => self.answer_or(packet, Finding::Refused(Reason::NoConnection)),
+            L4::Ports { .. } | L4::None => self.answer_or_open(packet),
+        }
+    }
+
+    fn icmp(&mut self, packet: &Packet, ip: &IpPacket, message: &Icmp) -> Finding {
+        match icmp::kind(ip.family(), message.icmp_type) {
+            Kind::Request => self.answer_or_open(packet),
+            Kind::Answer(_) => self.answer_or(packet, Finding::Refused(Reason::NoConnection)),
+            Kind::Error => self.error(packet, ip, message),
+            Kind::Redirect => Finding::Refused(Reason::IcmpRedirect),
+            Kind::Other => Finding::Judge(None),
+        }
+    }
+
+    /// An ICMP error is accepted if it goes to the sender of a packet of a live flow. The flow does not change.
+    fn error(&mut self, packet: &Packet, ip: &IpPacket, message: &Icmp) -> Finding {
+        let unrelated = Finding::Refused(Reason::NoConnection);
+        let Some(quote) = message.quoted.as_ref().filter(|quote| quote.source == ip.destination) else { return unrelated };
+        let Some(key) = FlowKey::of_quote(self.link.interface.ifindex, packet, quote) else { return unrelated };
+        match self.current(&key) {
+            Err(ended) => Finding::Ended(ended),
+            Ok(true) => Finding::Accepted,
+            Ok(false) => unrelated,
+        }
+    }
+
+    fn tcp(&mut self, packet: &Packet, segment: &Tcp) -> Finding {
+        if tcp::opens(segment.flags) {
+            return self.always_judged(packet);
+        }
+        let Some(key) = self.key(packet) else { return Finding::Refused(Reason::Internal) };
+        match self.current(&key) {
+            Err(ended) => return Finding::Ended(ended),
+            Ok(false) if self.settings().loose && !tcp::is_syn_ack(segment.flags) => {
+                let opening = Opening { key, state: FlowState::Established };
+                return Finding::Judge(Some(opening).filter(|_| tcp::may_begin(segment.flags)));
+            }
+            Ok(false) => return Finding::Refused(Reason::NoConnection),
+            Ok(true) => {}
+        }
+        let (settings, now) = (self.link.set.daemon.conntrack.clone(), self.now);
+        let may_pass = self
+            .table
+            .live(&key, &settings, now)
+            .is_some_and(|flow| !tcp::is_syn_ack(segment.flags) || tcp::may_answer(flow, segment, flow.opener == packet.hook));
+        if may_pass { self.advance(&key, packet) } else { Finding::Refused(Reason::NoConnection) }
+    }
+
+    /// A packet that may open a flow and is judged by the rules even if there is one.
+    fn always_judged(&mut self, packet: &Packet) -> Finding {
+        let Some(key) = self.key(packet) else { return Finding::Refused(Reason::Internal) };
+        match self.current(&key) {
+            Err(ended) => Finding::Ended(ended),
+            Ok(_) => Finding::Judge(Some(Opening { key, state: FlowState::New })),
+        }
+    }
+
+    fn answer_or_open(&mut self, packet: &Packet) -> Finding {
+        let opening = self.key(packet).map(|key| Opening { key, state: FlowState::New });
+        self.answer_or(packet, Finding::Judge(opening))
+    }
+
+    /// Part of a live flow, or else `otherwise`.
+    fn answer_or(&mut self, packet: &Packet, otherwise: Finding) -> Finding {
+        let Some(key) = self.key(packet) else { return otherwise };
+        match self.current(&key) {
+            Err(ended) => Finding::Ended(ended),
+            Ok(true) => self.advance(&key, packet),
+            Ok(false) => otherwise,
+        }
+    }
+
+    fn key(&self, packet: &Packet) -> Option<FlowKey> {
+        FlowKey::of(self.link.interface.ifindex, packet)
+    }
+
+    /// Whether there is a live flow. One of another generation is judged again first: refused, it is deleted.
+    fn current(&mut self, key: &FlowKey) -> Result<bool, Box<Decision>> {
+        let (settings, generation) = (self.link.set.daemon.conntrack.clone(), self.table.generation);
+        let Some(flow) = self.table.live(key, &settings, self.now) else { return Ok(false) };
+        if self.isolated && flow.generation != generation && !settings.keep_established {
+            let decision = judge_opening(self.link, &key.opening_packet(flow));
+            if decision.verdict == Verdict::Deny {
+                self.table.remove(key);
+                return Err(Box::new(decision));
+            }
+            flow.generation = generation;
+        }
+        Ok(true)
+    }
+
+    /// Notes a packet of a live flow.
+    fn advance(&mut self, key: &FlowKey, packet: &Packet) -> Finding {
+        let (settings, now) = (self.link.set.daemon.conntrack.clone(), self.now);
+        let Some(flow) = self.table.live(key, &settings, now) else { return Finding::Refused(Reason::Internal) };
+        let forward = flow.opener == packet.hook;
+        let state = match packet.ip.as_ref().map(|ip| &ip.l4) {
+            Some(L4::Tcp(segment)) => tcp::advance(flow, segment, forward),
+            _ if forward => flow.state,
+            _ => FlowState::Answered,
+        };
+        let is_tcp = matches!(packet.ip.as_ref().map(|ip| &ip.l4), Some(L4::Tcp(_)));
+        let answered = if is_tcp { FlowState::Established } else { FlowState::Answered };
+        let (before, is_answered) = (flow.state, state == answered);
+        flow.seen = now;
+        if is_answered && before != answered && self.table.promote(key, &settings, now).is_err() {
+            return Finding::Refused(Reason::ConntrackFull);
+        }
+        if let Some(flow) = self.table.live(key, &settings, now) {
+            flow.state = state;
+        }
+        Finding::Accepted
+    }
+
+    /// Makes the flow of an opener that was accepted.
+    ///
+    /// A SYN meets a flow that may still be alive: one that has ended, and an unanswered one of the same side, give way; any other
+    /// stays as it is, so that a forged SYN ends nothing.
+    pub(super) fn open(&mut self, opening: &Opening, packet: &Packet) -> Result<(), Reason> {
+        let (settings, now, generation) = (self.link.set.daemon.conntrack.clone(), self.now, self.table.generation);
+        if let Some(flow) = self.table.live(&opening.key, &settings, now) {
+            let same_side = flow.opener == packet.hook;
+            let gives_way = match flow.state {
+                FlowState::New => same_side,
+                FlowState::Closing | FlowState::Closed => true,
+                FlowState::Answered | FlowState::Established => false,
+            };
+            if !gives_way {
+                flow.seen = now;
+                return Ok(());
+            }
+        }
+        let flow = Flow::opened_by(packet, opening.state, generation, now);
+        self.table.insert(opening.key, flow, &settings, now).map_err(|_full| Reason::ConntrackFull)
+    }
+
+    /// Failsafe: the packet passes whatever the state; its flow is noted, or made where there is none and room.
+    pub(super) fn note_failsafe(&mut self, packet: &Packet) {
+        let (Some(ip), Some(key)) = (packet.ip.as_ref(), self.key(packet)) else { return };
+        let (settings, now) = (self.link.set.daemon.conntrack.clone(), self.now);
+        let is_known = self.table.live(&key, &settings, now).is_some();
+        let state = match &ip.l4 {
+            L4::Tcp(segment) if tcp::opens(segment.flags) => Some(FlowState::New),
+            L4::Tcp(segment) => tcp::may_begin(segment.flags).then_some(FlowState::Established).filter(|_| !is_known),
+            L4::Sctp { first_chunk, .. } => (*first_chunk == Some(flow::SCTP_INIT)).then_some(FlowState::New),
+            _ => Some(FlowState::New).filter(|_| !is_known),
+        };
+        // What comes back is of no interest: neither a full table nor the connection's order refuses this packet.
+        match state {
+            Some(state) => self.open(&Opening { key, state }, packet).unwrap_or_default(),
+            None if is_known => drop(self.advance(&key, packet)),
+            None => {}
+        }
+    }
+}
+
+/// Judges the opening packet of a flow again: deny sets, failsafe, essentials, rules.
+fn judge_opening(link: &Link<'_>, opening: &Packet) -> Decision {
+    if let Some(reason) = stages::refused_arrival(link, opening) {
+        return Decision::drop(reason);
+    }
+    let passes = !link.isolated(opening.hook) || stages::failsafe(link, opening) || stages::essential(link, opening).is_some();
+    if passes { Decision::allow() } else { rules::evaluate(link, opening).0 }
+}
