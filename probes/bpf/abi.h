@@ -29,7 +29,7 @@
 #define NP_MAX_PREFIXES (1 << 22) /* of one family, in one generation */
 #define NP_MAX_CLASSES (1 << 16)  /* kinds of addresses, in one generation */
 #define NP_MAX_FAILSAFE 64        /* entries: one bit each */
-#define NP_SCRATCH_SIZE 728      /* bytes of the programs' own per-packet state (state.h); of no interest to the daemon */
+#define NP_SCRATCH_SIZE 736      /* bytes of the programs' own per-packet state (state.h); of no interest to the daemon */
 #define NP_MAX_REASONS 64         /* counters kept for each hook */
 #define NP_EVENT_RING (1 << 20)   /* bytes */
 #define NP_PORTS 65536
@@ -169,7 +169,7 @@ struct np_flow {
 	__u32 rule;               /* index in that generation; NP_NONE = no rule (default, failsafe, unpoliced direction) */
 	__u32 ack[2];             /* TCP: last acknowledgement number that side [0 opener, 1 answerer] sent */
 	__u32 fin[2];             /* TCP: sequence number after that side's FIN, not yet confirmed */
-	__u32 isn;                /* TCP: sequence number of the opening SYN */
+	__u32 isn;                /* TCP: sequence number of the last SYN or SYN-ACK that waits for its acknowledgement */
 	__u8 state;               /* enum np_flow_state */
 	__u8 opener;              /* hook at which the opening packet was seen */
 	__u8 tcp_flags;           /* of the opening packet */

@@ -16,6 +16,20 @@ enum np_selected {
 	NP_BROKEN = 2,    /* the slot belongs to another generation */
 };
 
+/*
+ * Nothing here needs a finer clock than the kernel's tick (1 to 10 ms), and reading the tick costs nothing: the verifier turns
+ * it into a load. So the real clock is asked only once in a tick and on each CPU.
+ */
+INLINE void np_read_clock(struct np_state *st)
+{
+	__u64 tick = bpf_jiffies64();
+
+	if (st->tick == tick)
+		return;
+	st->tick = tick;
+	st->now = bpf_ktime_get_boot_ns();
+}
+
 INLINE struct np_slot *np_slot_of(__u32 generation)
 {
 	__u32 index = generation % NP_SLOTS;

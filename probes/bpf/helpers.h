@@ -40,6 +40,7 @@ static long (*const bpf_tail_call)(void *ctx, const void *map, __u32 index) = (v
 static long (*const bpf_skb_load_bytes)(const void *skb, __u32 offset, void *to, __u32 size) = (void *)BPF_FUNC_skb_load_bytes;
 static long (*const bpf_xdp_load_bytes)(const void *xdp, __u32 offset, void *to, __u32 size) = (void *)BPF_FUNC_xdp_load_bytes;
 static __u64 (*const bpf_ktime_get_boot_ns)(void) = (void *)BPF_FUNC_ktime_get_boot_ns;
+static __u64 (*const bpf_jiffies64)(void) = (void *)BPF_FUNC_jiffies64;
 static long (*const bpf_ringbuf_output)(const void *ring, const void *data, __u64 size, __u64 flags) =
 	(void *)BPF_FUNC_ringbuf_output;
 

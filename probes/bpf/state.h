@@ -3,7 +3,7 @@
  * What one program of the chain tells the next about the packet: one element of a per-CPU array.
  * tc and XDP have an element each, because tc of another packet may run between the two on the same CPU.
  *
- * Nothing in here outlives the packet. Values kept here are unknown to the verifier, which keeps its walk short.
+ * Nothing in here but the clock outlives the packet. Values kept here are unknown to the verifier, which keeps its walk short.
  */
 #ifndef NETPOL_STATE_H
 #define NETPOL_STATE_H
@@ -73,7 +73,8 @@ enum np_memory {
 #define NP_DO_ANYWAY 0x80      /* a full table does not refuse the packet */
 
 struct np_state {
-	__u64 now; /* boot time, ns */
+	__u64 now; /* boot time, ns: read once a tick of the kernel */
+	__u64 tick;
 	struct np_link link;
 	__u32 generation;
 	__u32 slot;

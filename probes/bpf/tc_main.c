@@ -79,7 +79,7 @@ INLINE int np_main(np_ctx *ctx, __u8 hook, int raw)
 	st = bpf_map_lookup_elem(&tc_scratch, &zero);
 	if (!st)
 		return np_finish(hook, NP_R_INTERNAL);
-	st->now = bpf_ktime_get_boot_ns();
+	np_read_clock(st);
 	switch (np_select(st, ctx->ifindex, &slot)) {
 	case NP_UNTOUCHED:
 		return np_finish(hook, NP_ACCEPTED);

@@ -34,7 +34,7 @@ SEC("xdp/np_xdp_main") int np_xdp_main(struct xdp_md *ctx)
 	st = bpf_map_lookup_elem(&xdp_scratch, &zero);
 	if (!st)
 		return np_finish(NP_HOOK_XDP, NP_R_INTERNAL);
-	st->now = bpf_ktime_get_boot_ns();
+	np_read_clock(st);
 	switch (np_select(st, ctx->ingress_ifindex, &slot)) {
 	case NP_UNTOUCHED:
 		return np_finish(NP_HOOK_XDP, NP_ACCEPTED);

@@ -1,16 +1,179 @@
 //! Policy + links -> ruleset. Pure and deterministic.
+//!
+//! `links` says which policies an interface has and which chains follow from that; `addresses` and `l4` reduce addresses and L4
+//! headers to classes; `layers` and `rows` write down, for every class of packet, which rules may decide it. ARCHITECTURE.md
+//! defines the verdicts, `probes/bpf/abi.h` the tables. Knows no kernel and no clock.
 
+mod addresses;
+mod chains;
+mod classify;
 mod digest;
 mod error;
+mod failsafe;
+mod l4;
+mod layers;
+mod links;
+mod lists;
+mod numbering;
+mod prefixes;
+mod rows;
 pub mod ruleset;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::CompileError;
 
-use crate::policy::model::PolicySet;
-use ruleset::{LinkFacts, Ruleset};
+use std::collections::{BTreeSet, HashMap};
+
+use netpol_probes::abi;
+
+use crate::policy::model::{Conntrack, PolicySet};
+use addresses::{Addresses, Classes};
+use chains::{Chains, Views};
+use failsafe::Failsafe;
+use l4::{L4, Predicate};
+use layers::{LayerRule, Space};
+use links::Links;
+use numbering::Numbering;
+use rows::{Extent, Rows};
+use ruleset::{Core, LinkFacts, Ruleset};
 
 /// Compiles the policies for the given links. Pure: equal input gives equal output on every machine, in whatever order the links come.
 pub fn compile(set: &PolicySet, links: &[LinkFacts]) -> Result<Ruleset, CompileError> {
-    let _ = (set, links);
-    Err(CompileError::TooMany { what: "policies".to_owned(), found: 0, limit: 0 })
+    let links = Links::of(set, links)?;
+    let numbering = Numbering::of(set);
+    let failsafe = Failsafe::of(&set.daemon)?;
+    let used: BTreeSet<u32> = links.chains.keys().flat_map(|key| numbering.of_chain(&key.policies, key.direction)).collect();
+    let selected = select(set, &links, &numbering, &failsafe, &used)?;
+    let predicates = Predicates::of(&numbering, &used);
+    let l4 = l4::reduce(&predicates.distinct)?;
+    let extents: Vec<Extent> = l4.classes.iter().map(|classes| Extent::of(classes, l4.count)).collect();
+    let of_rule: Vec<Option<&Extent>> = predicates.of_rule.iter().map(|predicate| Some(&extents[(*predicate)? as usize])).collect();
+    let space = Space { selectors: &selected.classes.selectors, classes: &selected.classes.atoms, atoms: selected.atoms, l4: l4.count };
+    let mut chains = Chains {
+        set,
+        numbering: &numbering,
+        space,
+        rows: Rows::new(&numbering.rules, &of_rule, l4.count),
+        views: Views::default(),
+        chains: Vec::new(),
+        layers: Vec::new(),
+        info: Vec::new(),
+    };
+    for key in links.chains.keys() {
+        let rules: Vec<LayerRule> =
+            numbering.of_chain(&key.policies, key.direction).into_iter().map(|number| selected.rule(number, &of_rule)).collect();
+        chains.add(key, &rules)?;
+    }
+    let Chains { rows, views, chains, layers, info, .. } = chains;
+    let Rows { lists, rows, row_defaults, mut decisions, .. } = rows;
+    decisions.sort_unstable();
+    let Classes { addresses4, addresses6, records, .. } = selected.classes;
+    let L4 { protocols, tables, flags, vlans, dims, combine, .. } = l4;
+    let core = Core {
+        slot: slot(&set.daemon.conntrack),
+        connections: set.daemon.conntrack.max_entries,
+        half_open: set.daemon.conntrack.max_half_open,
+        addresses4,
+        addresses6,
+        classes: records,
+        chains,
+        layers,
+        views: views.entries,
+        rows,
+        row_defaults,
+        decisions,
+        candidates: lists.candidates,
+        l4_protocols: protocols,
+        l4_tables: tables,
+        l4_flags: flags,
+        l4_vlans: vlans,
+        l4_dims: dims,
+        l4_combine: combine,
+        rules: numbering.records(),
+        failsafe: failsafe.map,
+        ethertypes: links.ethertypes(),
+        rule_info: numbering.info(set),
+        chain_info: info,
+    };
+    Ok(Ruleset { core, links: links.plans() })
+}
+
+/// Address classes, and the selectors of each used rule.
+struct Selected {
+    classes: Classes,
+    atoms: usize,
+    sides: HashMap<u32, (Option<u32>, Option<u32>)>,
+}
+
+impl Selected {
+    fn rule(&self, number: u32, extents: &[Option<&Extent>]) -> LayerRule {
+        let (source, destination) = self.sides.get(&number).copied().unwrap_or_default();
+        let l4_weight = extents[number as usize].map_or(0, Extent::weight);
+        LayerRule { number, source, destination, l4_weight }
+    }
+}
+
+fn select<'a>(
+    set: &'a PolicySet,
+    links: &Links<'_>,
+    numbering: &Numbering<'_>,
+    failsafe: &Failsafe<'_>,
+    used: &BTreeSet<u32>,
+) -> Result<Selected, CompileError> {
+    let mut addresses = Addresses::new(&set.sets);
+    let mut sides = HashMap::new();
+    for number in used {
+        let rule = numbering.rules[*number as usize].rule;
+        sides.insert(*number, (addresses.selector(&rule.source), addresses.selector(&rule.destination)));
+    }
+    links.deny_groups().for_each(|(sets, bit)| addresses.deny_group(sets, bit));
+    failsafe.nets.iter().for_each(|(bit, nets)| addresses.failsafe(nets, *bit));
+    let atoms = addresses.count();
+    Ok(Selected { classes: addresses.build(failsafe.everywhere)?, atoms, sides })
+}
+
+/// Distinct L4 predicates.
+struct Predicates {
+    distinct: Vec<Predicate>,
+    /// By rule number; `None` for rules of no chain.
+    of_rule: Vec<Option<u32>>,
+}
+
+impl Predicates {
+    fn of(numbering: &Numbering<'_>, used: &BTreeSet<u32>) -> Predicates {
+        let mut known: HashMap<Predicate, u32> = HashMap::new();
+        let mut predicates = Predicates { distinct: Vec::new(), of_rule: vec![None; numbering.rules.len()] };
+        for number in used {
+            let predicate = Predicate::of(numbering.rules[*number as usize].rule);
+            let distinct = &mut predicates.distinct;
+            let index = *known.entry(predicate).or_insert_with_key(|predicate| {
+                distinct.push(predicate.clone());
+                distinct.len() as u32 - 1
+            });
+            predicates.of_rule[*number as usize] = Some(index);
+        }
+        predicates
+    }
+}
+
+/// Flags and timeouts; number and deadline are given when the generation is built.
+fn slot(conntrack: &Conntrack) -> abi::np_slot {
+    let ns = |seconds: u64| seconds.saturating_mul(1_000_000_000);
+    let mut timeouts = [0; abi::NP_TIMEOUTS as usize];
+    for (index, seconds) in [
+        (abi::NP_T_TCP_SYN, conntrack.tcp_syn),
+        (abi::NP_T_TCP_ESTABLISHED, conntrack.tcp_established),
+        (abi::NP_T_TCP_FIN, conntrack.tcp_fin),
+        (abi::NP_T_UDP, conntrack.udp),
+        (abi::NP_T_UDP_STREAM, conntrack.udp_stream),
+        (abi::NP_T_ICMP, conntrack.icmp),
+        (abi::NP_T_GENERIC, conntrack.generic),
+    ] {
+        timeouts[index as usize] = ns(seconds);
+    }
+    let keep = if conntrack.keep_established { abi::NP_SLOT_KEEP } else { 0 };
+    let loose = if conntrack.loose { abi::NP_SLOT_LOOSE } else { 0 };
+    abi::np_slot { generation: 0, flags: keep | loose, deadline: 0, timeouts }
 }

@@ -4,19 +4,49 @@
 //! reads counters, flows and events.
 #![allow(unsafe_code)]
 
+mod attach;
+mod attach_clsact;
+mod attach_tcx;
+mod attach_xdp;
+mod bpf;
+mod counters;
+mod detach;
 mod error;
+mod events;
+mod executor;
+mod features;
+mod flows;
+mod generation;
+mod inspect;
+mod libbpf;
+mod links;
+mod maps;
+mod objects;
+mod observe;
+mod pins;
+mod shared;
+mod sys;
+mod test_run;
+#[cfg(test)]
+mod tests;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use netpol_probes::abi;
 
+pub use counters::{CounterTotal, ReasonCounts};
+pub use detach::directory as detach_directory;
 pub use error::{Error, Result};
+pub use events::Events;
+pub use features::{Feature, Features};
+pub use inspect::{Inspection, inspect};
+pub use sys::boot_time;
+pub use test_run::{Entry, TestRun};
 
 use crate::compile::ruleset::{LinkFacts, Ruleset};
-use crate::plan::observed::{GenerationWord, LinkObserved};
-use crate::plan::{Action, Observed};
+use crate::plan::observed::{GenerationWord, TcAttachment};
+use crate::plan::{self, Action, Observed};
 
 /// What an execution did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,60 +57,47 @@ pub struct Outcome {
     pub notes: Vec<String>,
     /// Things that `status` must show (XDP refused, a leftover that could not be removed).
     pub warnings: Vec<String>,
+    /// Single interfaces that could not be changed, and are as they were; the others are done.
+    pub failures: Vec<String>,
     /// Something could only be done half now (XDP behind an older version's program): look again.
     pub again: bool,
 }
 
-/// Totals of one rule or default.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct CounterTotal {
-    /// Packets, over all CPUs and all generations that had the rule.
-    pub packets: u64,
-    /// Bytes.
-    pub bytes: u64,
-    /// Boot time of the last hit, ns; 0 = never.
-    pub last_hit: u64,
-}
-
-/// Packets by hook and reason; reason 0 counts what was let through.
-pub type ReasonCounts = [[u64; abi::NP_R_REASONS as usize]; abi::NP_HOOKS as usize];
-
-/// What a look without a lock finds.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Inspection {
-    /// Who judges.
-    pub word: GenerationWord,
-    /// By ifindex: interfaces that something of ours hangs on.
-    pub links: BTreeMap<u32, LinkObserved>,
-    /// Names of interfaces that the running generation has a record for and that our programs are attached to.
-    pub enforced: Vec<String>,
-}
-
-/// One packet's way through the loaded programs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TestRun {
-    /// What the program returned (`TC_ACT_*`, `XDP_*`).
-    pub verdict: u32,
-    /// Kernel's own measurement of one run, ns.
-    pub duration: Duration,
-}
-
 /// Everything of ours in the kernel, held under an exclusive lock.
 pub struct Kernel {
-    bpffs: PathBuf,
+    pins: pins::Pins,
+    maps: shared::Maps,
+    programs: shared::Programs,
+    cell: sys::Word,
+    way: TcAttachment,
+    features: Features,
     warnings: Vec<String>,
+    _lock: OwnedFd,
 }
-
-/// A reader of `events`; lives on a thread of its own.
-pub struct Events {}
 
 impl Kernel {
     /// Takes the lock on `bpffs` (mounting one where there is none), adopts or creates the shared maps, loads the programs.
     ///
     /// `connections` and `half_open` are the capacities of the flow tables; tables that exist keep theirs (see [`Kernel::warnings`]).
     pub fn open(bpffs: &Path, connections: u32, half_open: u32) -> Result<Kernel> {
-        let _sizes = (connections, half_open);
-        Ok(Kernel { bpffs: bpffs.to_path_buf(), warnings: Vec::new() })
+        let features = Features::probe()?;
+        let way = attach::way(&features);
+        Kernel::open_with(bpffs, connections, half_open, features, way)
+    }
+
+    fn open_with(bpffs: &Path, connections: u32, half_open: u32, features: Features, way: TcAttachment) -> Result<Kernel> {
+        features.require()?;
+        libbpf::listen_to_libbpf();
+        sys::lift_memlock();
+        pins::ensure_bpffs(bpffs)?;
+        let lock = pins::lock(bpffs)?;
+        let pins = pins::Pins::new(bpffs);
+        let mut warnings = Vec::new();
+        shared::claim_namespace(&pins, &mut warnings)?;
+        let maps = shared::open_maps(&pins, connections, half_open, &mut warnings)?;
+        let programs = shared::Programs::open(&pins, &maps)?;
+        let cell = sys::Word::map(shared::need(&maps, "generation")?)?;
+        Ok(Kernel { pins, maps, programs, cell, way, features, warnings, _lock: lock })
     }
 
     /// What `open` wants `status` to show.
@@ -88,94 +105,116 @@ impl Kernel {
         &self.warnings
     }
 
-    /// The directory that is locked.
-    pub fn bpffs(&self) -> &Path {
-        &self.bpffs
+    /// What this kernel can do.
+    pub fn features(&self) -> &Features {
+        &self.features
     }
 
-    /// The interfaces of this network namespace.
+    /// The directory that is locked.
+    pub fn bpffs(&self) -> &Path {
+        self.pins.base()
+    }
+
+    /// The interfaces of this network namespace that programs of ours can judge: those that carry Ethernet or bare IP.
     pub fn links(&self) -> Result<Vec<LinkFacts>> {
-        Ok(Vec::new())
+        Ok(links::facts(&links::list()?))
     }
 
     /// What is there.
     pub fn observe(&self) -> Result<Observed> {
-        Ok(Observed::default())
+        let view = observe::View { pins: &self.pins, maps: &self.maps, programs: Some(&self.programs), way: self.way };
+        observe::observe(&view, self.word())
     }
 
     /// Carries out a plan that was made for `wanted`. On a failure before the commit everything is undone and the running
     /// generation is as it was.
     pub fn execute(&mut self, wanted: &Ruleset, actions: &[Action]) -> Result<Outcome> {
-        let _what = (wanted, actions);
-        Ok(Outcome::default())
+        executor::execute(self, Some(&wanted.core), actions)
     }
 
     /// Takes the firewall off all interfaces and deletes every pin. Returns the names of the interfaces it was taken off.
     pub fn detach_all(self) -> Result<Vec<String>> {
-        Ok(Vec::new())
+        detach::all(&self.pins)
     }
 
     /// The generation word.
     pub fn word(&self) -> GenerationWord {
-        GenerationWord::default()
+        GenerationWord::from_bits(self.cell.load())
     }
 
     /// The running generation's deadline (boot time, ns; 0 = none).
     pub fn deadline(&self) -> Result<u64> {
-        Ok(0)
+        let running = self.word().running;
+        Ok(if running == 0 { 0 } else { generation::slot(&self.maps, generation::slot_of(running))?.deadline })
     }
 
-    /// Makes the running generation count for good. `false`: its deadline was over already.
+    /// Makes the running generation count for good. `false`: nothing waited for it, or its deadline was over already.
     pub fn confirm(&mut self) -> Result<bool> {
-        Ok(false)
+        let deadline = self.deadline()?;
+        if deadline == 0 || boot_time() >= deadline {
+            return Ok(false);
+        }
+        generation::set_deadline(&self.maps, self.word().running, 0)?;
+        Ok(true)
     }
 
     /// Makes the former generation the running one; the one it replaces becomes the former. `None`: there is no former one.
     pub fn rollback(&mut self) -> Result<Option<GenerationWord>> {
-        Ok(None)
+        let actions = plan::rollback(&self.observe()?, &self.links()?);
+        if actions.is_empty() {
+            return Ok(None);
+        }
+        executor::execute(self, None, &actions)?;
+        Ok(Some(self.word()))
     }
 
-    /// Totals by rule number, then by chain number, of the running generation.
+    /// Totals by rule number, then by chain number, of the running generation; empty where none runs.
     pub fn counters(&self) -> Result<Vec<CounterTotal>> {
-        Ok(Vec::new())
+        match self.word().running {
+            0 => Ok(Vec::new()),
+            running => generation::Counted::open(&self.pins, running)?.totals(),
+        }
     }
 
     /// Packets by hook and reason, since the shared maps exist.
     pub fn reasons(&self) -> Result<ReasonCounts> {
-        Ok([[0; abi::NP_R_REASONS as usize]; abi::NP_HOOKS as usize])
+        counters::reasons(shared::need(&self.maps, "reasons")?)
+    }
+
+    fn timeouts(&self) -> Result<Option<[u64; abi::NP_TIMEOUTS as usize]>> {
+        match self.word().running {
+            0 => Ok(None),
+            running => Ok(Some(generation::slot(&self.maps, generation::slot_of(running))?.timeouts)),
+        }
     }
 
     /// Every flow that has not expired, of both tables.
     pub fn flows(&self) -> Result<Vec<(abi::np_flow_key, abi::np_flow)>> {
-        Ok(Vec::new())
+        let Some(timeouts) = self.timeouts()? else { return Ok(Vec::new()) };
+        let mut all = flows::list(shared::need(&self.maps, "connections")?, &timeouts, boot_time())?;
+        all.extend(flows::list(shared::need(&self.maps, "half_open")?, &timeouts, boot_time())?);
+        Ok(all)
     }
 
     /// Deletes flows that have expired or whose interface is gone; returns how many. Call it every few seconds.
     pub fn sweep_flows(&mut self) -> Result<usize> {
-        Ok(0)
+        let Some(timeouts) = self.timeouts()? else { return Ok(0) };
+        let present = links::list()?.into_keys().collect();
+        let mut deleted = 0;
+        for table in ["connections", "half_open"] {
+            deleted += flows::sweep(shared::need(&self.maps, table)?, &timeouts, &present, boot_time())?;
+        }
+        Ok(deleted)
     }
 
     /// A reader of logged packets. One at a time.
     pub fn events(&self) -> Result<Events> {
-        Ok(Events {})
+        Events::open(shared::need(&self.maps, "events")?)
     }
-}
 
-impl Events {
-    /// Waits at most `timeout` for events and hands each to `each`; returns how many there were.
-    pub fn poll(&mut self, timeout: Duration, each: &mut dyn FnMut(&abi::np_event)) -> Result<usize> {
-        let _args = (timeout, each);
-        Ok(0)
+    /// Runs the loaded programs on a frame as if it had been seen at `entry` of an interface of this network namespace. State
+    /// and counters change as they would for a packet.
+    pub fn test_run(&self, entry: Entry, ifindex: u32, frame: &[u8]) -> Result<TestRun> {
+        test_run::run(&self.programs, entry, ifindex, frame)
     }
-}
-
-/// Boot time (`CLOCK_BOOTTIME`), ns: the clock of every time in the maps.
-pub fn boot_time() -> u64 {
-    0
-}
-
-/// What a look without the lock finds: for `status` when no daemon runs. `None` = nothing of ours is there.
-pub fn inspect(bpffs: &Path) -> Result<Option<Inspection>> {
-    let _path = bpffs;
-    Ok(None)
 }

@@ -147,8 +147,10 @@ pub struct Observed {
     pub links: BTreeMap<u32, LinkObserved>,
     /// By (generation number that the slot holds, ifindex): every record of the `links` map.
     pub records: BTreeMap<(u32, u32), abi::np_link>,
-    /// The shared programs (epilogues) in the program arrays are those that this binary carries.
+    /// The epilogue in the program array is the one that this binary carries.
     pub shared_current: bool,
+    /// Kernel's id of the epilogue in the program array.
+    pub shared: Option<u32>,
     /// Directories to unpin at the end, relative to the bpffs directory: another ABI's, or programs of other bytes.
     pub leftovers: Vec<String>,
     /// Boot time of the observation, ns.
@@ -156,6 +158,23 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// A generation waits for confirmation that has come too late: the packets are judged by the former one again.
+    pub fn expired(&self) -> bool {
+        let deadline = self.deadline();
+        deadline != 0 && self.now >= deadline && self.word.former != 0
+    }
+
+    /// A generation waits for confirmation and still counts.
+    pub fn pending(&self) -> bool {
+        let deadline = self.deadline();
+        deadline > self.now && self.word.former != 0
+    }
+
+    /// Deadline of the running generation, ns of boot time; 0 = none.
+    pub fn deadline(&self) -> u64 {
+        self.generations.get(&self.word.running).map_or(0, |g| g.deadline)
+    }
+
     /// Digest of the running generation, where there is a whole one.
     pub fn running_digest(&self) -> Option<[u8; 32]> {
         self.generations.get(&self.word.running).and_then(|g| g.digest)

@@ -1,0 +1,60 @@
+//! Taking the firewall off: explicitly, completely, whatever layout is there.
+
+use std::path::Path;
+
+use super::error::Result;
+use super::features::Features;
+use super::maps::Map;
+use super::pins::{self, Pins};
+use super::{attach, attach_clsact, attach_tcx, bpf, links, sys};
+use crate::plan::observed::TcAttachment;
+use crate::policy::model::Hook;
+
+/// Takes everything of ours off all interfaces and deletes every pin. The caller holds the lock. Returns the names of the
+/// interfaces that something was taken off.
+pub fn all(pins: &Pins) -> Result<Vec<String>> {
+    let word = pins.shared("generation");
+    if word.exists() {
+        // One store: from here on every packet passes untouched, so no interface is half under policy while programs go.
+        sys::Word::map(&Map::open("generation", &word)?)?.store(0);
+    }
+    let interfaces = links::list()?;
+    let mut freed = std::collections::BTreeSet::new();
+    for (ifindex, which) in pins.link_pins()? {
+        attach_tcx::detach_pin(pins, ifindex, which)?;
+        freed.insert(ifindex);
+    }
+    if attach::way(&Features::probe()?) == TcAttachment::Clsact {
+        for ifindex in interfaces.keys() {
+            for hook in [Hook::Ingress, Hook::Egress] {
+                if attach_clsact::attached(*ifindex, hook).is_some() {
+                    attach_clsact::detach(*ifindex, hook)?;
+                    freed.insert(*ifindex);
+                }
+            }
+        }
+    }
+    for name in pins::names(pins.base())?.iter().filter(|name| name.starts_with("abi")) {
+        pins::remove_tree(&pins.base().join(name))?;
+    }
+    Ok(freed.iter().filter_map(|ifindex| interfaces.get(ifindex)).map(|link| link.name.clone()).collect())
+}
+
+/// [`all`] for a directory that no instance has open: takes the lock first. Needs no fitting layout.
+pub fn directory(bpffs: &Path) -> Result<Vec<String>> {
+    if !bpffs.is_dir() || !sys::is_bpffs(bpffs)? {
+        return Ok(Vec::new());
+    }
+    let _lock = pins::lock(bpffs)?;
+    all(&Pins::new(bpffs))
+}
+
+/// Whether the pinned links of a directory hang on devices; of another network namespace they may.
+pub fn has_live_links(pins: &Pins) -> Result<bool> {
+    for (ifindex, which) in pins.link_pins()? {
+        if bpf::link_info(&bpf::get(&pins.link(ifindex, which))?, "pin")?.ifindex != 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

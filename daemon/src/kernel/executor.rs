@@ -1,0 +1,208 @@
+//! One match over [`Action`]: the only place where a plan touches the kernel.
+//!
+//! Up to the last commit a plan is all or nothing: at the first failure everything is taken back in reverse. After it, what is
+//! left are deletions: they go on, and what could not be deleted is told. A plan without a commit concerns single interfaces, and
+//! each of them is all or nothing for itself. An interface that vanished meanwhile is no failure.
+
+use std::collections::BTreeSet;
+use std::os::fd::AsFd;
+use std::thread;
+use std::time::Duration;
+
+use netpol_probes::abi;
+
+use super::attach_xdp::Attached;
+use super::error::{Error, Result};
+use super::pins::{self, LinkPin};
+use super::shared::need;
+use super::{Kernel, Outcome, attach, attach_tcx, attach_xdp, bpf, counters, generation, objects};
+use crate::compile::ruleset::Core;
+use crate::plan::Action;
+use crate::plan::action::Target;
+use crate::plan::observed::GenerationWord;
+use crate::policy::model::XdpMode;
+
+/// How long packets that began under an older generation may take to end before it is taken apart.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// Carries out a plan; `core` is what a generation is built from.
+pub fn execute(kernel: &Kernel, core: Option<&Core>, actions: &[Action]) -> Result<Outcome> {
+    let mut run = Run { kernel, core, outcome: Outcome::default(), waited: false };
+    let commit = actions.iter().rposition(|action| matches!(action, Action::Commit { .. }));
+    let mut done: Vec<&Action> = Vec::new();
+    let mut skipped = BTreeSet::new();
+    for (position, action) in actions.iter().enumerate() {
+        let ifindex = action.link().map(|link| link.ifindex);
+        if ifindex.is_some_and(|ifindex| skipped.contains(&ifindex)) {
+            continue;
+        }
+        let error = match run.perform(action) {
+            Ok(()) => {
+                done.push(action);
+                continue;
+            }
+            Err(error) => error,
+        };
+        match (action.link(), commit) {
+            (Some(link), _) if bpf::errno(&error) == libc::ENODEV => {
+                run.outcome.notes.push(format!("{link} vanished: {action} was left out"));
+                skipped.insert(link.ifindex);
+            }
+            _ if action.is_clean_up() || commit.is_some_and(|commit| position > commit) => {
+                run.outcome.warnings.push(format!("{action}: {error}"))
+            }
+            (Some(link), None) => {
+                let of_link: Vec<&Action> = done.iter().copied().filter(|action| action.link() == Some(link)).collect();
+                let undone = run.undo(&of_link);
+                run.outcome.failures.push(failure(action, error, undone).to_string());
+                skipped.insert(link.ifindex);
+            }
+            _ => return Err(failure(action, error, run.undo(&done))),
+        }
+    }
+    run.outcome.generation = kernel.word().running;
+    Ok(run.outcome)
+}
+
+fn failure(action: &Action, source: Error, undo: Vec<String>) -> Error {
+    Error::Action { action: action.to_string(), source: Box::new(source), undo }
+}
+
+struct Run<'a> {
+    kernel: &'a Kernel,
+    core: Option<&'a Core>,
+    outcome: Outcome,
+    waited: bool,
+}
+
+impl Run<'_> {
+    /// Takes back what was done, last first; returns what could not be taken back.
+    fn undo(&mut self, done: &[&Action]) -> Vec<String> {
+        let mut failures = Vec::new();
+        for undo in done.iter().rev().filter_map(|action| action.undo()) {
+            match self.perform(&undo) {
+                Err(error) if bpf::errno(&error) != libc::ENODEV => failures.push(format!("{undo}: {error}")),
+                _ => {}
+            }
+        }
+        failures
+    }
+
+    fn perform(&mut self, action: &Action) -> Result<()> {
+        let Kernel { pins, maps, programs, way, .. } = self.kernel;
+        match action {
+            Action::InstallShared { .. } => {
+                let epilogue = programs.get(objects::EPILOGUE)?.try_clone_to_owned().map_err(cloning)?;
+                objects::install(&pins.shared("tc_programs"), abi::NP_TC_EPILOGUE, &epilogue)
+            }
+            Action::RestoreShared { program } => {
+                objects::install(&pins.shared("tc_programs"), abi::NP_TC_EPILOGUE, &bpf::program_by_id(*program)?)
+            }
+            Action::BuildGeneration { generation, deadline } => {
+                let core = self.core.ok_or_else(|| Error::Inconsistent("nothing to build a generation from".into()))?;
+                generation::build(pins, maps, programs.digest(), *generation, *deadline, core)
+            }
+            Action::RemoveGeneration { generation } => self.remove_generation(*generation),
+            Action::WriteRecord { generation, link, record, xdp, .. } => {
+                let mut record = *record;
+                if *xdp && attach_xdp::attached(pins, link.ifindex)? {
+                    record.flags |= abi::NP_LINK_XDP;
+                }
+                self.write_record(*generation, link, &record)
+            }
+            Action::RestoreRecord { generation, link, record } => self.write_record(*generation, link, record),
+            Action::DropRecord { generation, link, .. } => need(maps, "links")?.delete(&key(*generation, link.ifindex)).map(|_there| ()),
+            Action::Attach { link, hook, variant } => attach::attach(*way, pins, link.ifindex, *hook, programs.tc(*variant, *hook)?),
+            Action::Detach { link, hook, .. } => attach::detach(*way, pins, link.ifindex, *hook),
+            Action::Switch { link, hook, variant, .. } => attach::switch(*way, pins, link.ifindex, *hook, programs.tc(*variant, *hook)?),
+            Action::SwitchBack { link, hook, to } => attach::switch_to_id(*way, pins, link.ifindex, *hook, *to),
+            Action::AttachXdp { link, mode } => self.attach_xdp(link, *mode),
+            Action::DetachXdp { link, .. } => self.detach_xdp(link),
+            Action::SwitchXdp { link, .. } => attach_xdp::switch(pins, link.ifindex, programs.get(objects::XDP)?),
+            Action::SwitchXdpBack { link, to } => attach_xdp::switch(pins, link.ifindex, bpf::program_by_id(*to)?.as_fd()),
+            Action::CarryCounters { from, to } => {
+                counters::carry(&generation::Counted::open(pins, *from)?.maps(), &generation::Counted::open(pins, *to)?.maps())
+            }
+            Action::Commit { word, before } => self.commit(*word, *before),
+            Action::SetDeadline { generation, deadline, .. } => generation::set_deadline(maps, *generation, *deadline),
+            Action::ForgetLink { ifindex } => self.forget(*ifindex),
+            Action::Sweep { directory } => pins::remove_tree(&pins.base().join(directory)),
+        }
+    }
+
+    fn write_record(&self, generation: u32, link: &Target, record: &abi::np_link) -> Result<()> {
+        need(&self.kernel.maps, "links")?.set(&key(generation, link.ifindex), record)
+    }
+
+    fn remove_generation(&mut self, number: u32) -> Result<()> {
+        if self.kernel.word().holds(number) {
+            return Err(Error::Inconsistent(format!("generation {number} judges packets")));
+        }
+        if !self.waited {
+            thread::sleep(GRACE);
+            self.waited = true;
+        }
+        generation::remove(&self.kernel.pins, &self.kernel.maps, number)
+    }
+
+    fn attach_xdp(&mut self, link: &Target, mode: XdpMode) -> Result<()> {
+        let kernel = self.kernel;
+        match attach_xdp::attach(&kernel.pins, link.ifindex, mode, kernel.programs.get(objects::XDP)?)? {
+            Attached::Refused(why) => {
+                self.outcome.warnings.push(format!("{}: XDP is refused ({why}); tc makes the checks of policy.xdp", link.name));
+                self.outcome.again |= kernel.pins.leftovers(kernel.programs.digest())?.iter().any(|name| !name.contains('/'));
+            }
+            Attached::Native | Attached::Generic => {}
+        }
+        Ok(())
+    }
+
+    /// tc takes over in every generation before XDP stops.
+    fn detach_xdp(&self, link: &Target) -> Result<()> {
+        let links = need(&self.kernel.maps, "links")?;
+        for slot in 0..abi::NP_SLOTS {
+            let key = abi::np_link_key { slot, ifindex: link.ifindex };
+            match links.get::<_, abi::np_link>(&key)? {
+                Some(mut record) if record.flags & abi::NP_LINK_XDP != 0 => {
+                    record.flags &= !abi::NP_LINK_XDP;
+                    links.set(&key, &record)?;
+                }
+                _ => {}
+            }
+        }
+        attach_xdp::detach(&self.kernel.pins, link.ifindex)
+    }
+
+    /// The store. What it names must be whole, and what it replaces must be what the plan saw.
+    fn commit(&self, word: GenerationWord, before: GenerationWord) -> Result<()> {
+        let kernel = self.kernel;
+        if kernel.word() != before {
+            return Err(Error::Inconsistent(format!("generation {} runs, not {}", kernel.word().running, before.running)));
+        }
+        for number in [word.running, word.former].into_iter().filter(|number| *number != 0) {
+            let there = generation::slot(&kernel.maps, generation::slot_of(number))?.generation;
+            if there != number {
+                return Err(Error::Inconsistent(format!("the slot of generation {number} holds {there}")));
+            }
+        }
+        kernel.cell.store(word.to_bits());
+        Ok(())
+    }
+
+    fn forget(&self, ifindex: u32) -> Result<()> {
+        let kernel = self.kernel;
+        for which in [LinkPin::Xdp, LinkPin::Egress, LinkPin::Ingress] {
+            attach_tcx::detach_pin(&kernel.pins, ifindex, which)?;
+        }
+        let keys: Vec<abi::np_link_key> = (0..abi::NP_SLOTS).map(|slot| abi::np_link_key { slot, ifindex }).collect();
+        need(&kernel.maps, "links")?.delete_all(&keys).map(|_count| ())
+    }
+}
+
+fn key(generation: u32, ifindex: u32) -> abi::np_link_key {
+    abi::np_link_key { slot: generation::slot_of(generation), ifindex }
+}
+
+fn cloning(source: std::io::Error) -> Error {
+    Error::System { what: "duplicate a descriptor".into(), source }
+}

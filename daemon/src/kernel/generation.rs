@@ -1,0 +1,218 @@
+//! One generation: its maps, its policy programs, its slot. Built whole beside the running one; taken apart when nothing reads it.
+//!
+//! Knows how a slot follows from a number. Does not know which generation runs.
+
+use std::os::fd::AsFd;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use netpol_probes::{MAPS, Scope, abi};
+
+use super::bpf::MapFacts;
+use super::counters::{self, CounterMaps};
+use super::error::{Error, Result};
+use super::maps::Map;
+use super::objects;
+use super::pins::{self, Pins};
+use super::shared::{Maps, facts_of, need};
+use crate::compile::ruleset::Core;
+use crate::plan::observed::GenerationFacts;
+
+/// Map of identities of rules, the daemon's own.
+const NAMES: &str = "rule_names";
+/// Pinned last: a generation without it is half built.
+const META: &str = "meta";
+/// `BPF_MAP_TYPE_ARRAY`.
+const ARRAY: u32 = 2;
+
+/// Slot of a generation.
+pub fn slot_of(generation: u32) -> u32 {
+    generation % abi::NP_SLOTS
+}
+
+/// Builds a generation whole. On failure nothing of it is left.
+pub fn build(pins: &Pins, shared: &Maps, objects_digest: &str, number: u32, deadline: u64, core: &Core) -> Result<()> {
+    let built = build_parts(pins, shared, objects_digest, number, deadline, core);
+    match built {
+        Ok(()) => Ok(()),
+        Err(error) => match remove(pins, shared, number) {
+            Ok(()) => Err(error),
+            Err(second) => {
+                Err(Error::Inconsistent(format!("{error}; and removing what was built of generation {number} failed: {second}")))
+            }
+        },
+    }
+}
+
+fn build_parts(pins: &Pins, shared: &Maps, objects_digest: &str, number: u32, deadline: u64, core: &Core) -> Result<()> {
+    let directory = pins.generation(number);
+    pins::remove_tree(&directory)?;
+    pins::ensure_directory(&directory)?;
+    let maps = create_maps(pins, number, core)?;
+    fill_maps(&maps, core)?;
+    let by_name = |name: &str| maps.get(name).or_else(|| shared.get(name)).map(AsFd::as_fd);
+    let pinned = |name: &str| {
+        if maps.contains_key(name) { Some(directory.join(name)) } else { shared.contains_key(name).then(|| pins.shared(name)) }
+    };
+    let (tc, xdp) = objects::load_policy(&by_name, &pinned)?;
+
+    let slot = slot_of(number);
+    clear_records(shared, slot)?;
+    let contents = abi::np_slot { generation: number, deadline, ..core.slot };
+    need(shared, "slots")?.set(&slot, &contents)?;
+    objects::install(&pins.shared("tc_programs"), slot, &tc)?;
+    objects::install(&pins.shared("xdp_programs"), slot, &xdp)?;
+
+    let meta = need(&maps, META)?;
+    meta.set(&0u32, &meta_of(core))?;
+    meta.pin(&directory.join(format!("objects-{objects_digest}")))?;
+    meta.pin(&directory.join(META))
+}
+
+fn meta_of(core: &Core) -> abi::np_meta {
+    abi::np_meta {
+        digest: core.digest(),
+        created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        rules: core.rules.len() as u32,
+        chains: core.chains.len() as u32,
+    }
+}
+
+/// Entries of the maps that are made to measure.
+fn entries(core: &Core, map: &str) -> Result<u32> {
+    let count = match map {
+        "chains" => core.chains.len(),
+        "layers" => core.layers.len(),
+        "views" => core.views.len(),
+        "rows" => core.rows.len(),
+        "row_defaults" => core.row_defaults.len(),
+        "decisions" => core.decisions.len(),
+        "candidates" => core.candidates.len(),
+        "l4_tables" => core.l4_tables.len(),
+        "l4_vlans" => core.l4_vlans.len(),
+        "l4_combine" => core.l4_combine.len(),
+        "rules" => core.rules.len(),
+        "ethertypes" => core.ethertypes.len(),
+        "rule_counters" | "rule_base" | NAMES => core.counters(),
+        _ => 1,
+    };
+    u32::try_from(count.max(1)).map_err(|_too_many| Error::Inconsistent(format!("map `{map}` would need {count} entries")))
+}
+
+/// Creates every map of the generation, and pins all but `meta`.
+fn create_maps(pins: &Pins, number: u32, core: &Core) -> Result<Maps> {
+    let directory = pins.generation(number);
+    let mut maps = Maps::new();
+    for spec in MAPS.iter().filter(|spec| spec.scope == Scope::Generation) {
+        maps.insert(spec.name, Map::create(spec.name, facts_of(spec, entries(core, spec.name)?))?);
+    }
+    let names = MapFacts { kind: ARRAY, key_size: 4, value_size: 8, max_entries: entries(core, NAMES)?, flags: 0 };
+    maps.insert(NAMES, Map::create(NAMES, names)?);
+    for (name, map) in maps.iter().filter(|(name, _)| **name != META) {
+        map.pin(&directory.join(name))?;
+    }
+    Ok(maps)
+}
+
+fn fill_maps(maps: &Maps, core: &Core) -> Result<()> {
+    let map = |name| need(maps, name);
+    map("addresses4")?.fill(&core.addresses4)?;
+    map("addresses6")?.fill(&core.addresses6)?;
+    map("classes")?.fill_array(&core.classes)?;
+    map("chains")?.fill_array(&core.chains)?;
+    map("layers")?.fill_array(&core.layers)?;
+    map("views")?.fill_array(&core.views)?;
+    map("rows")?.fill(&core.rows)?;
+    map("row_defaults")?.fill_array(&core.row_defaults)?;
+    map("decisions")?.fill(&core.decisions)?;
+    map("candidates")?.fill_array(&core.candidates)?;
+    map("l4_protocols")?.fill_array(&core.l4_protocols)?;
+    for (index, table) in (0u32..).zip(&core.l4_tables) {
+        map("l4_tables")?.set(&index, table.as_ref())?;
+    }
+    map("l4_flags")?.fill_array(&core.l4_flags)?;
+    map("l4_vlans")?.fill(&core.l4_vlans)?;
+    map("l4_dims")?.fill_array(&[core.l4_dims])?;
+    map("l4_combine")?.fill_array(&core.l4_combine)?;
+    map("rules")?.fill_array(&core.rules)?;
+    map("failsafe")?.fill(&core.failsafe)?;
+    map("ethertypes")?.fill(&core.ethertypes)?;
+    map(NAMES)?.fill_array(&counters::identities(core))
+}
+
+/// Deletes every record of a slot.
+pub fn clear_records(shared: &Maps, slot: u32) -> Result<()> {
+    let links = need(shared, "links")?;
+    let all: Vec<(abi::np_link_key, abi::np_link)> = links.all()?;
+    let keys: Vec<abi::np_link_key> = all.iter().map(|(key, _)| *key).filter(|key| key.slot == slot).collect();
+    links.delete_all(&keys).map(|_count| ())
+}
+
+/// The slot as it is.
+pub fn slot(shared: &Maps, slot: u32) -> Result<abi::np_slot> {
+    Ok(need(shared, "slots")?.get(&slot)?.unwrap_or_default())
+}
+
+/// Changes the deadline of a generation that is in its slot.
+pub fn set_deadline(shared: &Maps, number: u32, deadline: u64) -> Result<()> {
+    let index = slot_of(number);
+    let contents = slot(shared, index)?;
+    if contents.generation != number {
+        return Err(Error::Inconsistent(format!("generation {number} is not in its slot")));
+    }
+    need(shared, "slots")?.set(&index, &abi::np_slot { deadline, ..contents })
+}
+
+/// Takes a generation apart: its slot, its records, its programs, its pins. What another generation has in that slot stays.
+pub fn remove(pins: &Pins, shared: &Maps, number: u32) -> Result<()> {
+    let index = slot_of(number);
+    if slot(shared, index)?.generation == number {
+        need(shared, "tc_programs")?.delete(&index)?;
+        need(shared, "xdp_programs")?.delete(&index)?;
+        clear_records(shared, index)?;
+        need(shared, "slots")?.set(&index, &abi::np_slot::default())?;
+    }
+    // `meta` first: should this process die half-way, the rest is recognised as no whole generation.
+    pins::unpin(&pins.generation(number).join(META))?;
+    pins::remove_tree(&pins.generation(number))
+}
+
+/// What is known of a generation that has a directory.
+pub fn facts(pins: &Pins, shared: &Maps, objects_digest: &str, number: u32) -> Result<GenerationFacts> {
+    let directory = pins.generation(number);
+    let meta = directory.join(META);
+    let contents: Option<abi::np_meta> = if meta.exists() { Map::open(META, &meta)?.get(&0u32)? } else { None };
+    let slot = slot(shared, slot_of(number))?;
+    let whole = contents.filter(|_| slot.generation == number);
+    Ok(GenerationFacts {
+        digest: whole.map(|meta| meta.digest),
+        created: whole.map_or(0, |meta| meta.created),
+        deadline: if slot.generation == number { slot.deadline } else { 0 },
+        programs_current: directory.join(format!("objects-{objects_digest}")).exists(),
+    })
+}
+
+/// The three counter maps of a generation, opened by their pins.
+pub struct Counted {
+    counters: Map,
+    base: Map,
+    names: Map,
+}
+
+impl Counted {
+    /// Opens them.
+    pub fn open(pins: &Pins, number: u32) -> Result<Counted> {
+        let directory = pins.generation(number);
+        let open = |name: &str| Map::open(name, &directory.join(name));
+        Ok(Counted { counters: open("rule_counters")?, base: open("rule_base")?, names: open(NAMES)? })
+    }
+
+    /// As `counters` takes them.
+    pub fn maps(&self) -> CounterMaps<'_> {
+        CounterMaps { counters: &self.counters, base: &self.base, names: &self.names }
+    }
+
+    /// Totals by index.
+    pub fn totals(&self) -> Result<Vec<counters::CounterTotal>> {
+        counters::totals(&self.counters, &self.base)
+    }
+}

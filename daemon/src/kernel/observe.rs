@@ -1,0 +1,123 @@
+//! What is there, read from pins, rtnetlink and maps; nothing is remembered from before.
+
+use std::collections::BTreeMap;
+
+use netpol_probes::abi;
+
+use super::attach_tcx;
+use super::error::Result;
+use super::links::Interface;
+use super::pins::{LinkPin, Pins};
+use super::shared::{Maps, Programs, need};
+use super::{attach_clsact, bpf, generation, links, objects, sys};
+use crate::plan::observed::{GenerationWord, LinkObserved, Observed, TcAttachment, TcObserved, XdpObserved};
+use crate::policy::model::Hook;
+
+/// Where to look.
+pub struct View<'a> {
+    /// The tree of pins.
+    pub pins: &'a Pins,
+    /// At least `generation`, `slots`, `links`.
+    pub maps: &'a Maps,
+    /// This binary's programs; `None` = they are not loaded, so nothing counts as current.
+    pub programs: Option<&'a Programs>,
+    /// How tc programs hang on this kernel.
+    pub way: TcAttachment,
+}
+
+/// Everything.
+pub fn observe(view: &View<'_>, word: GenerationWord) -> Result<Observed> {
+    let interfaces = links::list()?;
+    let digest = view.programs.map_or("", Programs::digest);
+    let mut generations = BTreeMap::new();
+    for number in view.pins.generations()? {
+        generations.insert(number, generation::facts(view.pins, view.maps, digest, number)?);
+    }
+    let records = records(view.maps)?;
+    let mut found = attachments(view, &interfaces)?;
+    for (_, ifindex) in records.keys() {
+        found.entry(*ifindex).or_default();
+    }
+    let shared = objects::installed(&view.pins.shared("tc_programs"), abi::NP_TC_EPILOGUE)?;
+    let ours = view.programs.map(|programs| programs.id(objects::EPILOGUE)).transpose()?;
+    Ok(Observed {
+        word,
+        generations,
+        links: found,
+        records,
+        shared_current: shared.is_some() && shared == ours,
+        shared,
+        leftovers: view.pins.leftovers(digest)?,
+        now: sys::boot_time(),
+    })
+}
+
+/// By (generation, ifindex): the records of slots that a generation holds.
+pub fn records(maps: &Maps) -> Result<BTreeMap<(u32, u32), abi::np_link>> {
+    let mut holders = BTreeMap::new();
+    for slot in 0..abi::NP_SLOTS {
+        holders.insert(slot, generation::slot(maps, slot)?.generation);
+    }
+    let all: Vec<(abi::np_link_key, abi::np_link)> = need(maps, "links")?.all()?;
+    let held = all.into_iter().filter_map(|(key, record)| {
+        let holder = *holders.get(&key.slot)?;
+        (holder != 0).then_some(((holder, key.ifindex), record))
+    });
+    Ok(held.collect())
+}
+
+/// By ifindex: every interface, and every pin of one that is gone.
+pub fn attachments(view: &View<'_>, interfaces: &BTreeMap<u32, Interface>) -> Result<BTreeMap<u32, LinkObserved>> {
+    let present = |link: &Interface| LinkObserved { name: link.name.clone(), present: true, xdp: foreign(link), ..LinkObserved::default() };
+    let mut found: BTreeMap<u32, LinkObserved> = interfaces.iter().map(|(ifindex, link)| (*ifindex, present(link))).collect();
+    for (ifindex, which) in view.pins.link_pins()? {
+        let entry = found.entry(ifindex).or_default();
+        let info = bpf::link_info(&bpf::get(&view.pins.link(ifindex, which))?, "pin")?;
+        if info.ifindex != ifindex || !entry.present {
+            entry.dead_pins = true;
+            continue;
+        }
+        match which {
+            LinkPin::Ingress => entry.ingress = Some(tcx(view, ifindex, Hook::Ingress, info.program)?),
+            LinkPin::Egress => entry.egress = Some(tcx(view, ifindex, Hook::Egress, info.program)?),
+            LinkPin::Xdp => entry.xdp = ours(view, interfaces.get(&ifindex), info.program)?,
+        }
+    }
+    if view.way == TcAttachment::Clsact {
+        for ifindex in interfaces.keys() {
+            let entry = found.entry(*ifindex).or_default();
+            entry.ingress = clsact(view, *ifindex, Hook::Ingress);
+            entry.egress = clsact(view, *ifindex, Hook::Egress);
+        }
+    }
+    Ok(found)
+}
+
+/// Whatever XDP runs, until a pin of ours explains it.
+fn foreign(link: &Interface) -> XdpObserved {
+    link.xdp.map_or(XdpObserved::None, |(program, _)| XdpObserved::Foreign { program })
+}
+
+fn ours(view: &View<'_>, link: Option<&Interface>, program: u32) -> Result<XdpObserved> {
+    let current = view.programs.map(|programs| programs.id(objects::XDP)).transpose()? == Some(program);
+    Ok(match link.and_then(|link| link.xdp) {
+        Some((_, false)) => XdpObserved::Generic { program, current },
+        _ => XdpObserved::Native { program, current },
+    })
+}
+
+fn tcx(view: &View<'_>, ifindex: u32, hook: Hook, program: u32) -> Result<TcObserved> {
+    // A device that goes away right now has no order of programs any more; the next look finds its pin dead.
+    let ahead =
+        attach_tcx::ahead(ifindex, hook, program).or_else(|error| if bpf::errno(&error) == libc::ENODEV { Ok(0) } else { Err(error) })?;
+    Ok(TcObserved { attachment: TcAttachment::Tcx, variant: variant(view, program, hook), program, ahead })
+}
+
+fn clsact(view: &View<'_>, ifindex: u32, hook: Hook) -> Option<TcObserved> {
+    let program = attach_clsact::attached(ifindex, hook)?;
+    Some(TcObserved { attachment: TcAttachment::Clsact, variant: variant(view, program, hook), program, ahead: 0 })
+}
+
+fn variant(view: &View<'_>, program: u32, hook: Hook) -> Option<crate::compile::ruleset::DeviceKind> {
+    view.programs.and_then(|programs| programs.variant_of(program, hook))
+}

@@ -1,0 +1,227 @@
+//! Where everything of ours is pinned, and the lock on it.
+//!
+//! ```text
+//! <bpffs>/                      locked while an instance works on it
+//!   abi<NP_ABI>/                layout of maps and programs: another number is never taken for ours
+//!     <map>                     what all generations share
+//!     programs-<digest>/        main programs and epilogues, by digest of the objects they came from
+//!     generation-<n>/           maps of one generation; `meta` is pinned last, `objects-<digest>` says who built it
+//!     links/<ifindex>-<hook>    TCX and XDP links
+//! ```
+//!
+//! A bpffs refuses names with dots. Knows no map by name.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use netpol_probes::abi;
+
+use super::error::{Error, Result};
+use super::sys;
+
+/// Root of the bpffs that systemd mounts.
+const SYSTEM_BPFFS: &str = "/sys/fs/bpf";
+
+/// Which link of an interface a pin holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum LinkPin {
+    Ingress,
+    Egress,
+    Xdp,
+}
+
+impl LinkPin {
+    const ALL: [(LinkPin, &'static str); 3] = [(LinkPin::Ingress, "ingress"), (LinkPin::Egress, "egress"), (LinkPin::Xdp, "xdp")];
+
+    fn name(self) -> &'static str {
+        match self {
+            LinkPin::Ingress => "ingress",
+            LinkPin::Egress => "egress",
+            LinkPin::Xdp => "xdp",
+        }
+    }
+}
+
+/// The tree of pins.
+#[derive(Debug, Clone)]
+pub struct Pins {
+    base: PathBuf,
+}
+
+impl Pins {
+    /// The tree below a bpffs directory.
+    pub fn new(bpffs: &Path) -> Pins {
+        Pins { base: bpffs.to_path_buf() }
+    }
+
+    /// The locked directory.
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// Everything of our layout.
+    pub fn abi(&self) -> PathBuf {
+        self.base.join(format!("abi{}", abi::NP_ABI))
+    }
+
+    /// A shared map.
+    pub fn shared(&self, map: &str) -> PathBuf {
+        self.abi().join(map)
+    }
+
+    /// Shared programs made from objects of that digest.
+    pub fn programs(&self, digest: &str) -> PathBuf {
+        self.abi().join(format!("programs-{digest}"))
+    }
+
+    /// Maps of a generation.
+    pub fn generation(&self, number: u32) -> PathBuf {
+        self.abi().join(format!("generation-{number}"))
+    }
+
+    /// All link pins.
+    pub fn links(&self) -> PathBuf {
+        self.abi().join("attached")
+    }
+
+    /// One link pin.
+    pub fn link(&self, ifindex: u32, which: LinkPin) -> PathBuf {
+        self.links().join(format!("{ifindex}-{}", which.name()))
+    }
+
+    /// Numbers of the generations that have a directory.
+    pub fn generations(&self) -> Result<Vec<u32>> {
+        let mut numbers: Vec<u32> = names(&self.abi())?.iter().filter_map(|n| n.strip_prefix("generation-")?.parse().ok()).collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// Every link pin, by ifindex.
+    pub fn link_pins(&self) -> Result<Vec<(u32, LinkPin)>> {
+        let mut pins: Vec<(u32, LinkPin)> = names(&self.links())?.iter().filter_map(|name| parse_link_pin(name)).collect();
+        pins.sort_unstable();
+        Ok(pins)
+    }
+
+    /// Directories that this instance does not work with: other layouts, programs of other digests. Relative to the base.
+    pub fn leftovers(&self, digest: &str) -> Result<Vec<String>> {
+        let ours = format!("abi{}", abi::NP_ABI);
+        let mut found: Vec<String> = names(&self.base)?.into_iter().filter(|n| n.starts_with("abi") && *n != ours).collect();
+        let current = format!("programs-{digest}");
+        let programs = names(&self.abi())?.into_iter().filter(|n| n.starts_with("programs-") && *n != current);
+        found.extend(programs.map(|n| format!("{ours}/{n}")));
+        found.sort_unstable();
+        Ok(found)
+    }
+}
+
+fn parse_link_pin(name: &str) -> Option<(u32, LinkPin)> {
+    let (index, hook) = name.split_once('-')?;
+    let which = LinkPin::ALL.iter().find(|(_, n)| *n == hook)?.0;
+    Some((index.parse().ok()?, which))
+}
+
+/// Names in a directory, sorted; none where there is no such directory.
+pub fn names(directory: &Path) -> Result<Vec<String>> {
+    let failed = |source| Error::System { what: format!("list {}", directory.display()), source };
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        found.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Makes a directory where there is none.
+pub fn ensure_directory(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(|source| Error::System { what: format!("create {}", path.display()), source })
+}
+
+/// Deletes a pin; it is no fault when there is none.
+pub fn unpin(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::System { what: format!("unpin {}", path.display()), source: error })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Deletes a directory of pins with all that is in it.
+pub fn remove_tree(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::System { what: format!("unpin {}", path.display()), source: error })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes sure that `directory` exists on a bpffs, mounting one where there is none.
+pub fn ensure_bpffs(directory: &Path) -> Result<()> {
+    if directory.is_dir() && sys::is_bpffs(directory)? {
+        return Ok(());
+    }
+    let system = Path::new(SYSTEM_BPFFS);
+    if directory.starts_with(system) && system.is_dir() && !sys::is_bpffs(system)? {
+        sys::mount_bpffs(system)?;
+    }
+    ensure_directory(directory)?;
+    if !sys::is_bpffs(directory)? {
+        sys::mount_bpffs(directory)?;
+    }
+    Ok(())
+}
+
+/// Locks the directory for this instance, or says who has it.
+pub fn lock(directory: &Path) -> Result<OwnedFd> {
+    match sys::lock(directory)? {
+        Some(lock) => Ok(lock),
+        None => Err(Error::Locked { path: directory.to_path_buf(), holder: holder(directory).unwrap_or_else(|| "of unknown pid".into()) }),
+    }
+}
+
+/// Who holds the lock, by /proc/locks: `1: FLOCK ADVISORY WRITE <pid> <major>:<minor>:<inode> 0 EOF`.
+fn holder(directory: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let inode = format!(":{}", fs::metadata(directory).ok()?.ino());
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let line =
+        locks.lines().find(|line| line.contains("FLOCK") && line.split_whitespace().nth(5).is_some_and(|id| id.ends_with(&inode)))?;
+    Some(format!("pid {}", line.split_whitespace().nth(4)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn link_pin_names_are_read_back() {
+        for (which, name) in LinkPin::ALL {
+            assert_eq!(parse_link_pin(&format!("12-{name}")), Some((12, which)));
+        }
+        assert_eq!(parse_link_pin("12-other"), None);
+        assert_eq!(parse_link_pin("x-xdp"), None);
+    }
+
+    #[test]
+    fn pins_carry_the_abi_and_no_dots() {
+        let pins = Pins::new(Path::new("/sys/fs/bpf/netpol-ebpf"));
+        let path = pins.link(3, LinkPin::Xdp);
+        assert!(path.to_string_lossy().contains(&format!("/abi{}/", abi::NP_ABI)));
+        assert!(!path.to_string_lossy().contains('.'));
+    }
+
+    #[test]
+    fn listing_a_missing_directory_is_empty() {
+        assert_eq!(names(Path::new("/nonexistent/netpol")).ok(), Some(Vec::new()));
+    }
+}

@@ -1,0 +1,161 @@
+//! What all generations share: the maps with state, and the programs that every packet meets first.
+//!
+//! Pinned, so that both outlive every process; a restarted daemon adopts what is there. Programs are adopted only when they
+//! were made from the very objects that this binary carries.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use netpol_probes::{MAPS, MapSpec, MaxEntries, Scope};
+
+use super::bpf::{self, MapFacts};
+use super::error::{Error, Result};
+use super::maps::Map;
+use super::pins::{self, Pins};
+use super::{detach, objects, sys};
+use crate::compile::ruleset::DeviceKind;
+use crate::policy::model::Hook;
+
+/// `BPF_MAP_TYPE_ARRAY`.
+const ARRAY: u32 = 2;
+
+/// Open maps by name.
+pub type Maps = BTreeMap<&'static str, Map>;
+
+/// A map that must be there because a table says so.
+pub fn need<'a>(maps: &'a Maps, name: &str) -> Result<&'a Map> {
+    maps.get(name).ok_or_else(|| Error::Inconsistent(format!("there is no map `{name}`")))
+}
+
+/// What a map of the table is like, with the entries it is given where the table leaves them open.
+pub fn facts_of(spec: &MapSpec, measured: u32) -> MapFacts {
+    let max_entries = match spec.max_entries {
+        MaxEntries::Fixed(entries) => entries,
+        MaxEntries::Measured => measured.max(1),
+    };
+    MapFacts { kind: spec.kind as u32, key_size: spec.key_size, value_size: spec.value_size, max_entries, flags: spec.flags }
+}
+
+/// Adopts or creates every shared map. A flow table of another size is kept, with a warning: its flows are worth more.
+pub fn open_maps(pins: &Pins, connections: u32, half_open: u32, warnings: &mut Vec<String>) -> Result<Maps> {
+    pins::ensure_directory(&pins.links())?;
+    let mut maps = Maps::new();
+    for spec in MAPS.iter().filter(|spec| spec.scope == Scope::Shared) {
+        let measured = if spec.name == "connections" { connections } else { half_open };
+        maps.insert(spec.name, open_map(pins, spec, measured, warnings)?);
+    }
+    Ok(maps)
+}
+
+fn open_map(pins: &Pins, spec: &MapSpec, measured: u32, warnings: &mut Vec<String>) -> Result<Map> {
+    let path = pins.shared(spec.name);
+    let wanted = facts_of(spec, measured);
+    if !path.exists() {
+        let map = Map::create(spec.name, wanted)?;
+        map.pin(&path)?;
+        return Ok(map);
+    }
+    let map = Map::open(spec.name, &path)?;
+    let there = map.facts();
+    let fits = MapFacts { max_entries: wanted.max_entries, ..there } == wanted;
+    if !fits || (there.max_entries != wanted.max_entries && spec.max_entries != MaxEntries::Measured) {
+        return Err(Error::Inconsistent(format!(
+            "map `{}` pinned at {} has another layout than this program's; `netpol-ebpf detach` removes it",
+            spec.name,
+            path.display()
+        )));
+    }
+    if there.max_entries != wanted.max_entries {
+        warnings.push(format!(
+            "map `{}` keeps its {} entries; {} takes effect after `netpol-ebpf detach`",
+            spec.name, there.max_entries, wanted.max_entries
+        ));
+    }
+    Ok(map)
+}
+
+/// The shared programs of this binary, loaded and pinned.
+#[derive(Debug)]
+pub struct Programs {
+    digest: String,
+    loaded: BTreeMap<&'static str, (OwnedFd, u32)>,
+}
+
+impl Programs {
+    /// Adopts the pinned programs of this binary's objects, loading what is missing.
+    pub fn open(pins: &Pins, maps: &Maps) -> Result<Programs> {
+        let digest = objects::digest();
+        let directory = pins.programs(&digest);
+        if !objects::shared().all(|name| directory.join(name).exists()) {
+            pins::ensure_directory(&directory)?;
+            let pinned = |name: &str| maps.contains_key(name).then(|| pins.shared(name));
+            for (name, program) in objects::load_shared(&|name| maps.get(name).map(AsFd::as_fd), &pinned)? {
+                let path = directory.join(&name);
+                pins::unpin(&path)?;
+                bpf::pin(&program, &path)?;
+            }
+        }
+        let mut loaded = BTreeMap::new();
+        for name in objects::shared() {
+            let program = bpf::get(&directory.join(name))?;
+            let id = bpf::program_id(&program, name)?;
+            loaded.insert(name, (program, id));
+        }
+        Ok(Programs { digest, loaded })
+    }
+
+    /// Names the objects that they came from.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// One of them.
+    pub fn get(&self, name: &str) -> Result<BorrowedFd<'_>> {
+        self.entry(name).map(|(program, _)| program.as_fd())
+    }
+
+    /// Kernel's id of one of them.
+    pub fn id(&self, name: &str) -> Result<u32> {
+        self.entry(name).map(|(_, id)| *id)
+    }
+
+    /// The tc program for a hook.
+    pub fn tc(&self, variant: DeviceKind, hook: Hook) -> Result<BorrowedFd<'_>> {
+        self.get(objects::tc_main(variant, hook))
+    }
+
+    /// The variant of the tc program that has that id and belongs to that hook.
+    pub fn variant_of(&self, id: u32, hook: Hook) -> Option<DeviceKind> {
+        let (name, _) = self.loaded.iter().find(|(_, (_, other))| *other == id)?;
+        objects::variant_of(name).filter(|variant| objects::tc_main(*variant, hook) == *name)
+    }
+
+    fn entry(&self, name: &str) -> Result<&(OwnedFd, u32)> {
+        self.loaded.get(name).ok_or_else(|| Error::Inconsistent(format!("there is no program `{name}`")))
+    }
+}
+
+/// Links and records name interfaces by index, which means nothing in another network namespace: a directory belongs to the one
+/// it was first used in. What a namespace that is gone left behind is removed.
+pub fn claim_namespace(pins: &Pins, warnings: &mut Vec<String>) -> Result<()> {
+    let path = pins.shared("namespace");
+    let ours = sys::netns_cookie()?;
+    if path.exists() {
+        let theirs: Option<u64> = Map::open("namespace", &path)?.get(&0u32)?;
+        if theirs == Some(ours) {
+            return Ok(());
+        }
+        if detach::has_live_links(pins)? {
+            return Err(Error::Inconsistent(format!(
+                "{} serves another network namespace; `netpol-ebpf detach` there first, or choose another --bpffs",
+                pins.base().display()
+            )));
+        }
+        warnings.push(format!("{} held the remains of another network namespace; they were removed", pins.base().display()));
+        pins::remove_tree(&pins.abi())?;
+    }
+    pins::ensure_directory(&pins.abi())?;
+    let map = Map::create("namespace", MapFacts { kind: ARRAY, key_size: 4, value_size: 8, max_entries: 1, flags: 0 })?;
+    map.set(&0u32, &ours)?;
+    map.pin(&path)
+}

@@ -1,0 +1,58 @@
+//! One frame through the loaded programs, off every wire (`BPF_PROG_TEST_RUN`).
+
+use std::time::Duration;
+
+use super::error::Result;
+use super::shared::Programs;
+use super::{bpf, objects};
+use crate::compile::ruleset::DeviceKind;
+use crate::policy::model::Hook;
+
+/// Where the frame is seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// A tc hook, by the device's program variant.
+    Tc(DeviceKind, Hook),
+    /// XDP.
+    Xdp,
+}
+
+/// One packet's way through the loaded programs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestRun {
+    /// What the program returned (`TC_ACT_*`, `XDP_*`).
+    pub verdict: u32,
+    /// Kernel's own measurement of the run.
+    pub duration: Duration,
+}
+
+/// Bytes of `struct __sk_buff` that are handed, and where `ifindex` stands in it.
+const SK_BUFF: (usize, usize) = (192, 40);
+/// Bytes of `struct xdp_md`, and where `data_end` and `ingress_ifindex` stand in it.
+const XDP_MD: (usize, usize, usize) = (24, 4, 12);
+
+/// Runs it.
+pub fn run(programs: &Programs, entry: Entry, ifindex: u32, frame: &[u8]) -> Result<TestRun> {
+    let mut context;
+    let name = match entry {
+        Entry::Tc(variant, hook) => {
+            context = vec![0u8; SK_BUFF.0];
+            put(&mut context, SK_BUFF.1, ifindex);
+            objects::tc_main(variant, hook)
+        }
+        Entry::Xdp => {
+            context = vec![0u8; XDP_MD.0];
+            put(&mut context, XDP_MD.1, frame.len() as u32);
+            put(&mut context, XDP_MD.2, ifindex);
+            objects::XDP
+        }
+    };
+    let run = bpf::test_run(&programs.get(name)?, frame, &mut context, 1)?;
+    Ok(TestRun { verdict: run.verdict, duration: Duration::from_nanos(u64::from(run.nanoseconds)) })
+}
+
+fn put(context: &mut [u8], at: usize, number: u32) {
+    if let Some(place) = context.get_mut(at..at + 4) {
+        place.copy_from_slice(&number.to_ne_bytes());
+    }
+}

@@ -1,0 +1,42 @@
+//! What `status` must show although no action can change it. Pure.
+
+use super::observed::{LinkObserved, Observed, XdpObserved};
+use crate::compile::ruleset::{LinkPlan, Ruleset};
+use crate::policy::model::{Hook, XdpMode};
+
+/// One sentence for each thing that is not as an administrator may think.
+pub fn warnings(wanted: &Ruleset, observed: &Observed) -> Vec<String> {
+    let mut found = Vec::new();
+    for plan in wanted.links.values() {
+        let Some(link) = observed.links.get(&plan.ifindex).filter(|link| link.present) else { continue };
+        for (hook, name) in [(Hook::Ingress, "ingress"), (Hook::Egress, "egress")] {
+            found.extend(of_hook(plan, link, hook, name));
+        }
+        found.extend(of_xdp(plan, link));
+    }
+    found
+}
+
+fn of_hook(plan: &LinkPlan, link: &LinkObserved, hook: Hook, name: &str) -> Option<String> {
+    match link.tc(hook) {
+        None => Some(format!("{}: no program is attached to {name}", plan.name)),
+        Some(tc) if tc.ahead > 0 => {
+            Some(format!("{}: {} foreign program(s) run before ours at {name} and can let packets pass it", plan.name, tc.ahead))
+        }
+        Some(_) => None,
+    }
+}
+
+fn of_xdp(plan: &LinkPlan, link: &LinkObserved) -> Option<String> {
+    let mode = plan.xdp?;
+    match (mode, link.xdp) {
+        (_, XdpObserved::Foreign { program }) => {
+            Some(format!("{}: XDP program {program} of somebody else is attached; tc makes the checks of policy.xdp", plan.name))
+        }
+        (XdpMode::Native, XdpObserved::None) => {
+            Some(format!("{}: the driver takes no XDP program in native mode; tc makes the checks of policy.xdp", plan.name))
+        }
+        (_, XdpObserved::None) => Some(format!("{}: no XDP program is attached; tc makes the checks of policy.xdp", plan.name)),
+        _ => None,
+    }
+}
