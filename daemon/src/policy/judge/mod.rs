@@ -101,3 +101,11 @@ pub fn judge(set: &PolicySet, interface: &Interface, conntrack: &mut Conntrack, 
     };
     trial::Trial { link: &link, conntrack, packet, now, steps: Vec::new() }.run()
 }
+
+/// Stage 7 alone, as if the packet opened a flow: what the compiled tables are compared with.
+#[cfg(test)]
+pub(crate) fn judge_by_rules(set: &PolicySet, interface: &Interface, packet: &Packet) -> Option<Judgement> {
+    let link = link::Link::of(set, interface)?;
+    let (Decision { verdict, reason, rule, default }, step) = rules::evaluate(&link, packet);
+    Some(Judgement { verdict, reason, rule, default, steps: vec![step] })
+}
