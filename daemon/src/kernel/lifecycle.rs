@@ -274,11 +274,12 @@ fn unconfirmed_generation_returns_by_itself() {
     reach(&mut kernel, &deny);
     let allow = ruleset(&kernel, abi::NP_ALLOW, &["np0"]);
     let until = |time| Options { deadline: Some(boot_time() + time), ..Options::default() };
-    let actions = plan_with(&allow, &kernel.observe().unwrap(), until(SECOND));
+    let actions = plan_with(&allow, &kernel.observe().unwrap(), until(5 * SECOND));
     kernel.execute(&allow, &actions).unwrap();
     assert_eq!(verdict(&kernel, "np0", 1), GO_ON);
+    let deadline = kernel.deadline().unwrap();
     drop(kernel);
-    thread::sleep(Duration::from_millis(1100));
+    thread::sleep(Duration::from_nanos(deadline.saturating_sub(boot_time()) + SECOND / 10));
 
     let mut kernel = bench.open();
     assert_eq!(verdict(&kernel, "np0", 2), SHOT, "the programs return, with no daemon");
@@ -327,6 +328,27 @@ fn interfaces_come_and_go() {
     wanted.core.slot.flags = abi::NP_SLOT_KEEP;
     reach(&mut kernel, &wanted);
     assert!(!kernel.observe().unwrap().links.contains_key(&old));
+}
+
+#[test]
+fn interface_that_moves_to_another_namespace_is_forgotten() {
+    needs_root!();
+    let bench = Bench::new("moved");
+    let mut kernel = bench.open();
+    let deny = ruleset_of(&kernel, &["np0"]);
+    reach(&mut kernel, &deny);
+    let mut elsewhere = Command::new("unshare").args(["--net", "sleep", "20"]).spawn().unwrap();
+    thread::sleep(Duration::from_millis(300));
+    ip(&["set", "np0", "netns", &elsewhere.id().to_string()]);
+    let there = kernel.observe().unwrap();
+    let np0 = *deny.links.keys().next().unwrap();
+    assert!(!there.links[&np0].present);
+    let none = ruleset_of(&kernel, &["np0"]);
+    assert_eq!(plan(&none, &there), [Action::ForgetLink { ifindex: np0 }]);
+    reach(&mut kernel, &none);
+    assert!(!kernel.observe().unwrap().links.contains_key(&np0));
+    elsewhere.kill().unwrap();
+    elsewhere.wait().unwrap();
 }
 
 fn ruleset_of(kernel: &Kernel, names: &[&str]) -> Ruleset {
