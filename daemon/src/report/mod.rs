@@ -1,1 +1,12 @@
-//! What people and scripts are told.
+//! What people, scripts and the service manager are told. Knows facts, decides nothing.
+
+pub mod events;
+pub mod names;
+mod problems;
+pub mod rules;
+pub mod status;
+pub mod systemd;
+mod table;
+
+pub use problems::{diagnostic_line, failure_line, lint_line};
+pub use table::table;

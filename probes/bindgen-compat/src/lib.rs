@@ -2,7 +2,7 @@
 //! This crate carries that name and version and hands every call to a current bindgen.
 //! It knows only the calls that those two build scripts make.
 
-pub use current::{Bindings, CargoCallbacks};
+pub use current::Bindings;
 
 /// The builder with the defaults of bindgen 0.59: C's `size_t` becomes `u64`, not `usize`.
 pub struct Builder;

@@ -1,0 +1,139 @@
+//! `check`: everything that can be said about a directory without root and without a kernel.
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{BAD_POLICY, DONE, REFUSED, print};
+use crate::compile;
+use crate::compile::ruleset::{DeviceKind, LinkFacts};
+use crate::policy::judge::{self, TestFailure};
+use crate::policy::model::PolicySet;
+use crate::policy::{self, Loaded, lint};
+use crate::report;
+use crate::schema::diagnose::Diagnostic;
+use crate::schema::render;
+use crate::source::{self, Snapshot, SourceError};
+
+/// What a directory holds and what there is to say about it.
+#[derive(Debug)]
+pub struct Checked {
+    /// The files that were judged.
+    pub snapshot: Snapshot,
+    /// The proven policies; `None` = refused.
+    pub policies: Option<PolicySet>,
+    /// Errors first, then warnings; each in order of file and place.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Checked {
+    /// The diagnostics as text for people; empty where there is nothing to say.
+    pub fn text(&self, color: bool) -> String {
+        render(&self.diagnostics, &self.snapshot, color)
+    }
+}
+
+/// Reads and validates a policy directory.
+///
+/// # Errors
+/// The directory itself cannot be read; what is wrong with its files stands in the result.
+pub fn check(directory: &Path) -> Result<Checked, SourceError> {
+    let mut snapshot = source::read(directory)?;
+    let Loaded { policies, warnings } = policy::load(&mut snapshot);
+    let (policies, mut diagnostics) = match policies {
+        Ok(policies) => (Some(policies), Vec::new()),
+        Err(errors) => (None, errors),
+    };
+    diagnostics.extend(warnings);
+    Ok(Checked { snapshot, policies, diagnostics })
+}
+
+/// The command. Exit codes: 0 good, 1 a `[[test]]` failed, 2 the policies are refused.
+pub(super) fn command(directory: &Path, as_json: bool) -> anyhow::Result<u8> {
+    let checked = match check(directory) {
+        Ok(checked) => checked,
+        Err(error) => return unreadable(&error, as_json),
+    };
+    let failures = checked.policies.as_ref().map(judge::run_tests).unwrap_or_default();
+    let compiled = checked.policies.as_ref().map(|policies| compile::compile(policies, &named_interfaces(policies)));
+    let compile_error = compiled.and_then(Result::err).map(|error| error.to_string());
+    let lints: Vec<lint::Lint> = checked.policies.as_ref().map(lint::lint).unwrap_or_default();
+    let exit = match (&checked.policies, &compile_error) {
+        (None, _) | (_, Some(_)) => BAD_POLICY,
+        _ if failures.is_empty() => DONE,
+        _ => REFUSED,
+    };
+    if as_json {
+        print::json(&as_value(&checked, &failures, compile_error.as_deref(), &lints, exit))?;
+        return Ok(exit);
+    }
+    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    eprint!("{}", checked.text(color));
+    lints.iter().for_each(|lint| eprintln!("warning: {}", report::lint_line(lint)));
+    failures.iter().for_each(|failure| eprintln!("error: {}", report::failure_line(failure)));
+    if let Some(error) = &compile_error {
+        eprintln!("error: {error}");
+    }
+    if let (Some(policies), DONE) = (&checked.policies, exit) {
+        print::text(&praise(policies))?;
+    }
+    Ok(exit)
+}
+
+fn unreadable(error: &SourceError, as_json: bool) -> anyhow::Result<u8> {
+    if as_json {
+        let diagnostic =
+            json!({ "severity": "error", "message": error.to_string(), "file": null, "line": null, "column": null, "help": null });
+        print::json(&json!({ "version": 1, "ok": false, "diagnostics": [diagnostic], "tests": { "passed": 0, "failed": [] } }))?;
+    } else {
+        eprintln!("error: {error}");
+    }
+    Ok(BAD_POLICY)
+}
+
+/// Every interface that the files name literally: the compiler is asked about them although they need not exist.
+fn named_interfaces(policies: &PolicySet) -> Vec<LinkFacts> {
+    let literal = policies
+        .policies
+        .iter()
+        .flat_map(|policy| &policy.interfaces.include)
+        .map(glob::Pattern::as_str)
+        .filter(|name| !name.contains(['*', '?', '[']));
+    let tested = policies.tests.iter().map(|test| test.interface.as_str());
+    let names: std::collections::BTreeSet<&str> = literal.chain(tested).collect();
+    let device = |name: &str| if name == "lo" { DeviceKind::Loopback } else { DeviceKind::Ethernet };
+    (1u32..)
+        .zip(names)
+        .map(|(ifindex, name)| LinkFacts { ifindex, name: name.to_string(), device: device(name), accepts_router_advertisements: true })
+        .collect()
+}
+
+fn praise(policies: &PolicySet) -> String {
+    let rules: usize =
+        policies.policies.iter().flat_map(|policy| [&policy.ingress, &policy.egress]).flatten().map(|chain| chain.rules.len()).sum();
+    format!(
+        "good: {} policies, {rules} rules, {} sets, {} tests passed",
+        policies.policies.len(),
+        policies.sets.len(),
+        policies.tests.len()
+    )
+}
+
+fn as_value(checked: &Checked, failures: &[TestFailure], compile_error: Option<&str>, lints: &[lint::Lint], exit: u8) -> Value {
+    let mut diagnostics: Vec<Value> = checked.diagnostics.iter().map(|diagnostic| json!(diagnostic)).collect();
+    diagnostics.extend(lints.iter().map(|lint| {
+        let origin = &lint.origin;
+        json!({ "severity": "warning", "message": lint.message, "file": *origin.file, "line": origin.line, "column": origin.column, "help": null })
+    }));
+    diagnostics.extend(
+        compile_error
+            .map(|message| json!({ "severity": "error", "message": message, "file": null, "line": null, "column": null, "help": null })),
+    );
+    let tests = checked.policies.as_ref().map_or(0, |policies| policies.tests.len());
+    let failed: Vec<Value> = failures
+        .iter()
+        .map(|failure| json!({ "name": failure.test, "file": *failure.origin.file, "line": failure.origin.line, "column": failure.origin.column, "message": report::failure_line(failure) }))
+        .collect();
+    json!({ "version": 1, "ok": exit == DONE, "diagnostics": diagnostics, "tests": { "passed": tests - failed.len(), "failed": failed } })
+}

@@ -1,0 +1,213 @@
+//! `run`: the daemon's loop. Receives triggers, calls the reconciler, answers, tells systemd. One thing at a time.
+
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use log::{error, info, warn};
+use serde_json::{Value, json};
+
+use super::{Common, DONE, UNREACHABLE, detach};
+use crate::reconcile::{Directories, Kind, Reconciler};
+use crate::report::systemd;
+use crate::trigger::control::{Request, Response};
+use crate::trigger::{Trigger, control, files, links, signals};
+
+mod event_log;
+
+/// Expired flows are deleted this often.
+const SWEEP: Duration = Duration::from_secs(5);
+/// After a reload that found the files moving, or did its work half.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When the first enforcement is not possible at all, or a trigger cannot be set up.
+pub(super) fn run(common: &Common) -> anyhow::Result<u8> {
+    let (send, triggers) = mpsc::channel();
+    // Every source is connected before the first look, so that nothing that changes in between is missed.
+    signals::watch(send.clone())?;
+    let file_watch = files::watch(&common.config_dir, send.clone())?;
+    let link_send = send.clone();
+    let _link_watch = links::watch(move || notify_links(&link_send))?;
+    let directories = Directories { config: common.config_dir.clone(), bpffs: common.bpffs.clone(), state: common.state_dir.clone() };
+    let mut service = Service { reconciler: Reconciler::new(directories), file_watch, event_log: None, ready: false, retry: None };
+    if let Err(refusal) = service.reconciler.start() {
+        error!("{}", refusal.text.trim_end());
+        return Ok(if refusal.kind == Kind::Kernel { UNREACHABLE } else { refusal.exit() });
+    }
+    control::serve(&common.runtime_dir, send)?;
+    service.after_change();
+    service.serve(&triggers)
+}
+
+fn notify_links(send: &Sender<Trigger>) {
+    if send.send(Trigger::Links).is_err() {
+        // The loop has ended; so will this process.
+    }
+}
+
+struct Service {
+    reconciler: Reconciler,
+    file_watch: files::Watch,
+    event_log: Option<event_log::EventLog>,
+    ready: bool,
+    retry: Option<Instant>,
+}
+
+impl Service {
+    fn serve(mut self, triggers: &Receiver<Trigger>) -> anyhow::Result<u8> {
+        let patience = systemd::watchdog().map_or(SWEEP, |interval| SWEEP.min(interval / 3));
+        let mut swept = Instant::now();
+        loop {
+            let wait = if self.retry.is_some() { RETRY } else { patience };
+            let mut pending = Pending::default();
+            match triggers.recv_timeout(wait) {
+                Ok(trigger) => pending.take(trigger),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(DONE),
+            }
+            triggers.try_iter().for_each(|trigger| pending.take(trigger));
+            if self.retry.is_some_and(|at| at <= Instant::now()) {
+                self.retry = None;
+                pending.links = true;
+                pending.files = true;
+            }
+            systemd::alive();
+            if pending.stop {
+                return self.stop();
+            }
+            self.work(pending);
+            if swept.elapsed() >= SWEEP {
+                self.reconciler.sweep();
+                swept = Instant::now();
+            }
+        }
+    }
+
+    /// Everything that came in since the last time, each kind once.
+    fn work(&mut self, pending: Pending) {
+        if pending.reload {
+            systemd::reloading();
+            self.reload(true);
+        } else if pending.files && self.reconciler.reloads_by_itself() {
+            self.reload(false);
+        }
+        if pending.links {
+            if let Err(refusal) = self.reconciler.follow_links() {
+                warn!("following the interfaces: {}", refusal.text.trim_end());
+                self.retry = Some(Instant::now() + RETRY);
+            }
+            self.after_change();
+        }
+        for (request, reply) in pending.requests {
+            let response = self.answer(&request);
+            if reply.send(response).is_err() {
+                info!("whoever asked for {request:?} did not wait for the answer");
+            }
+        }
+    }
+
+    fn reload(&mut self, force: bool) {
+        match self.reconciler.reload(force) {
+            Ok(()) => {}
+            Err(refusal) if refusal.passing => self.retry = Some(Instant::now() + RETRY),
+            Err(_) => {} // noted and logged by the reconciler
+        }
+        self.after_change();
+    }
+
+    /// Watches what the live ruleset reads, logs what it logs, and tells systemd.
+    fn after_change(&mut self) {
+        self.file_watch.also(self.reconciler.list_directories());
+        if self.event_log.is_none() {
+            self.event_log = event_log::EventLog::start(&self.reconciler);
+        }
+        if self.reconciler.again() {
+            self.retry = Some(Instant::now() + RETRY);
+        }
+        let summary = self.reconciler.summary();
+        if self.ready { systemd::ready(&summary) } else { self.announce(&summary) }
+    }
+
+    /// READY=1 is said when every present selected interface is enforced, not before.
+    fn announce(&mut self, summary: &str) {
+        match self.reconciler.status() {
+            Ok(status) if status.interfaces.iter().all(|interface| interface.attach != "none") => {
+                info!("ready: {summary}");
+                systemd::ready(summary);
+                self.ready = true;
+            }
+            Ok(_) => {
+                systemd::status(&format!("not ready, an interface is not enforced yet; {summary}"));
+                self.retry = Some(Instant::now() + RETRY);
+            }
+            Err(error) => warn!("what is enforced cannot be read: {error}"),
+        }
+    }
+
+    fn answer(&mut self, request: &Request) -> Response {
+        match request {
+            Request::Status => respond(self.reconciler.status()),
+            Request::Rules => respond(self.reconciler.rules()),
+            Request::SetList => self.reconciler.set_list(),
+            Request::SetShow { name } => self.reconciler.set_show(name),
+            Request::Apply => {
+                systemd::reloading();
+                let result = self.reconciler.reload(true);
+                self.after_change();
+                self.reconciler.applied(&result)
+            }
+            Request::Detach => {
+                self.event_log = None;
+                match self.reconciler.detach() {
+                    Ok(interfaces) => {
+                        warn!("detached on request: the firewall is OFF until `netpol-ebpf apply` or a restart");
+                        systemd::status("detached: the firewall is off");
+                        detach::detached(&interfaces)
+                    }
+                    Err(refusal) => {
+                        Response { exit: refusal.exit(), value: json!({ "version": 1, "error": refusal.text }), text: refusal.text }
+                    }
+                }
+            }
+        }
+    }
+
+    fn stop(mut self) -> anyhow::Result<u8> {
+        systemd::stopping();
+        self.event_log = None;
+        self.reconciler.stop()?;
+        Ok(DONE)
+    }
+}
+
+fn respond<T: serde::Serialize>(result: crate::kernel::Result<T>) -> Response {
+    let value = result.map_err(|error| error.to_string()).and_then(|value| serde_json::to_value(value).map_err(|error| error.to_string()));
+    match value {
+        Ok(value) => Response { exit: DONE, text: String::new(), value },
+        Err(text) => Response { exit: UNREACHABLE, value: Value::Null, text },
+    }
+}
+
+/// Triggers that came in together: a storm of one kind is one look.
+#[derive(Default)]
+struct Pending {
+    files: bool,
+    links: bool,
+    reload: bool,
+    stop: bool,
+    requests: Vec<(Request, Sender<Response>)>,
+}
+
+impl Pending {
+    fn take(&mut self, trigger: Trigger) {
+        match trigger {
+            Trigger::Files => self.files = true,
+            Trigger::Links => self.links = true,
+            Trigger::Reload => self.reload = true,
+            Trigger::Stop => self.stop = true,
+            Trigger::Control(request, reply) => self.requests.push((request, reply)),
+        }
+    }
+}

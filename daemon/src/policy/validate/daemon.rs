@@ -1,0 +1,114 @@
+//! `[daemon]`: failsafe, stopping, reloading, connection tracking; defaults filled in.
+
+use super::address::net;
+use super::words;
+use crate::policy::model::{Conntrack, Daemon, Failsafe, OnStop, ReloadMode, has_ports};
+use crate::schema::document::{ConntrackBlock, DaemonBlock, Document, FailsafeBlock, Strings};
+use crate::schema::place::{At, Report};
+
+/// Most connections that may be asked for; each takes about 200 bytes of kernel memory.
+const MAX_ENTRIES: i64 = 1 << 24;
+
+/// Reads `[daemon]` of whichever file has it.
+pub(super) fn read(documents: &[Document], report: &mut Report) -> Daemon {
+    let mut blocks = documents.iter().filter_map(|document| document.daemon.as_ref());
+    let first = blocks.next();
+    for again in blocks {
+        let place = first.map(|first| report.place(first.span));
+        let diagnostic = report.error(again.span, "`[daemon]` stands in two files").label("again here");
+        diagnostic.help("put all daemon settings into one file");
+        if let Some(place) = place {
+            diagnostic.also(place, "first here");
+        }
+        one(again, report);
+    }
+    first.map_or_else(empty, |block| one(block, report))
+}
+
+fn empty() -> Daemon {
+    Daemon {
+        failsafe_inbound: Vec::new(),
+        failsafe_outbound: Vec::new(),
+        on_stop: OnStop::Keep,
+        reload: ReloadMode::Auto,
+        conntrack: Conntrack::default(),
+    }
+}
+
+fn one(block: &DaemonBlock, report: &mut Report) -> Daemon {
+    let on_stop = block.on_stop.as_ref();
+    let on_stop =
+        on_stop.and_then(|word| words::choose(report, "on_stop", word, &[("keep", OnStop::Keep), ("detach", OnStop::Detach)], &[]));
+    let reload = block.reload.as_ref();
+    let reload =
+        reload.and_then(|word| words::choose(report, "reload", word, &[("auto", ReloadMode::Auto), ("manual", ReloadMode::Manual)], &[]));
+    Daemon {
+        failsafe_inbound: block.failsafe_inbound.iter().filter_map(|entry| failsafe(entry, report)).collect(),
+        failsafe_outbound: block.failsafe_outbound.iter().filter_map(|entry| failsafe(entry, report)).collect(),
+        on_stop: on_stop.unwrap_or(OnStop::Keep),
+        reload: reload.unwrap_or(ReloadMode::Auto),
+        conntrack: block.conntrack.as_ref().map_or_else(Conntrack::default, |block| conntrack(block, report)),
+    }
+}
+
+fn failsafe(block: &FailsafeBlock, report: &mut Report) -> Option<Failsafe> {
+    let port = block.port.as_ref().and_then(|port| words::keep(report, port.span, words::one_port(&port.value)));
+    let protocol = block.protocol.as_ref().and_then(|protocol| {
+        let number = words::keep(report, protocol.span, words::protocol(&protocol.value))?;
+        if !has_ports(number) {
+            let message = format!("{} has no ports, so no failsafe entry can name it", words::protocol_name(number));
+            report.error(protocol.span, message).help("failsafe entries are for tcp, udp, sctp, dccp and udplite");
+            return None;
+        }
+        Some(number)
+    });
+    let nets = nets(&block.nets, report)?;
+    Some(Failsafe { protocol: protocol?, port: port?, nets, origin: report.origin(block.span) })
+}
+
+fn nets(list: &Strings, report: &mut Report) -> Option<Vec<ipnet::IpNet>> {
+    let Some(list) = list else { return Some(Vec::new()) };
+    if list.value.is_empty() {
+        report.error(list.span, "`nets` is empty").help("leave the key out to mean every address");
+        return None;
+    }
+    let nets: Vec<_> = list.value.iter().map(|text| words::keep(report, text.span, net(&text.value))).collect();
+    nets.into_iter().collect()
+}
+
+fn conntrack(block: &ConntrackBlock, report: &mut Report) -> Conntrack {
+    let mut conntrack = Conntrack::default();
+    let entries = |report: &mut Report, key: &str, value: &Option<At<i64>>, into: &mut u32| {
+        let Some(value) = value else { return };
+        match u32::try_from(value.value) {
+            Ok(number) if (1..=MAX_ENTRIES).contains(&value.value) => *into = number,
+            _ => {
+                report
+                    .error(value.span, format!("`{key} = {}` is out of range", value.value))
+                    .help(format!("possible values: 1 to {MAX_ENTRIES}"));
+            }
+        }
+    };
+    entries(report, "max_entries", &block.max_entries, &mut conntrack.max_entries);
+    entries(report, "max_half_open", &block.max_half_open, &mut conntrack.max_half_open);
+    if let Some(word) = &block.established {
+        let choices = [("reevaluate", false), ("keep", true)];
+        conntrack.keep_established = words::choose(report, "established", word, &choices, &[]).unwrap_or(false);
+    }
+    conntrack.loose = block.loose.as_ref().is_some_and(|loose| loose.value);
+    let timeouts = [
+        (&block.tcp_syn, &mut conntrack.tcp_syn),
+        (&block.tcp_established, &mut conntrack.tcp_established),
+        (&block.tcp_fin, &mut conntrack.tcp_fin),
+        (&block.udp, &mut conntrack.udp),
+        (&block.udp_stream, &mut conntrack.udp_stream),
+        (&block.icmp, &mut conntrack.icmp),
+        (&block.generic, &mut conntrack.generic),
+    ];
+    for (written, into) in timeouts {
+        if let Some(text) = written {
+            *into = words::keep(report, text.span, words::duration(&text.value)).unwrap_or(*into);
+        }
+    }
+    conntrack
+}

@@ -1,1 +1,0 @@
-//! The story: one function, one call a stage, one generation.

@@ -1,0 +1,266 @@
+//! Answers to the control socket: facts of the reconciler and of the kernel, put into the forms of `report`.
+
+use serde_json::{Value, json};
+
+use super::{Reconciler, Refusal};
+use crate::compile::ruleset::{LinkPlan, Ruleset};
+use crate::kernel::{self, CounterTotal, boot_time};
+use crate::plan::observed::{LinkObserved, Observed, TcAttachment, XdpObserved};
+use crate::policy::model::{Action, Direction, EndpointKind, Hook, PolicySet};
+use crate::policy::reason::Reason;
+use crate::report::rules::{RuleLine, unix_now};
+use crate::report::status::{Interface, Packets, Status, View};
+use crate::trigger::control::Response;
+use netpol_probes::abi;
+
+impl Reconciler {
+    /// `status`.
+    ///
+    /// # Errors
+    /// When the kernel cannot be asked.
+    pub fn status(&self) -> kernel::Result<Status> {
+        let observed = self.kernel.as_ref().map(kernel::Kernel::observe).transpose()?.unwrap_or_default();
+        let totals = self.kernel.as_ref().map(kernel::Kernel::counters).transpose()?.unwrap_or_default();
+        let interfaces: Vec<Interface> = self
+            .live
+            .iter()
+            .flat_map(|live| live.ruleset.links.values().map(|link| interface(link, &live.ruleset, &observed, &totals)))
+            .collect();
+        let mut warnings = self.warnings.clone();
+        match &self.live {
+            Some(live) => warnings.extend(live.warnings.iter().cloned()),
+            None => warnings.push("detached: no interface is under policy until `netpol-ebpf apply` or a restart".into()),
+        }
+        for interface in interfaces.iter().filter(|interface| interface.attach == "none") {
+            warnings.push(format!("{} is NOT enforced: our programs are not attached", interface.name));
+        }
+        let healthy = self.last_error.is_none()
+            && self.live.as_ref().is_some_and(|live| live.origin == super::Origin::Directory)
+            && interfaces.iter().all(|interface| interface.attach != "none");
+        Ok(Status {
+            version: 1,
+            generation: observed.word.running,
+            state: if healthy { "ok" } else { "degraded" }.into(),
+            source: self.live.as_ref().map_or("none", |live| live.origin.word()).into(),
+            directory: self.directories.config.display().to_string(),
+            uncovered: uncovered(&observed, &interfaces),
+            interfaces,
+            warnings,
+            last_error: self.last_error.clone(),
+            packets: self.packets()?,
+            failsafe: self.live.as_ref().map(|live| failsafe(&live.policies)).unwrap_or_default(),
+        })
+    }
+
+    fn packets(&self) -> kernel::Result<Packets> {
+        let Some(kernel) = &self.kernel else { return Ok(Packets::default()) };
+        let mut packets = Packets::default();
+        for hook in kernel.reasons()? {
+            for (number, count) in (0u32..).zip(hook) {
+                match Reason::from_number(number) {
+                    Some(reason) if count > 0 => *packets.dropped.entry(reason.name().to_string()).or_default() += count,
+                    Some(_) => {}
+                    None => packets.accepted += count,
+                }
+            }
+        }
+        Ok(packets)
+    }
+
+    /// `rules`: every rule, then every policy's default that a chain uses.
+    ///
+    /// # Errors
+    /// When the counters cannot be read.
+    pub fn rules(&self) -> kernel::Result<Vec<RuleLine>> {
+        let (Some(kernel), Some(live)) = (&self.kernel, &self.live) else { return Ok(Vec::new()) };
+        let totals = kernel.counters()?;
+        let core = &live.ruleset.core;
+        let (now, boot) = (unix_now(), boot_time());
+        let rules = core.rule_info.iter().enumerate().map(|(number, info)| {
+            let total = totals.get(number).copied().unwrap_or_default();
+            let rule = live
+                .policies
+                .policies
+                .iter()
+                .find(|p| p.name == info.policy)
+                .and_then(|p| p.chain(info.direction))
+                .and_then(|c| c.rules.iter().find(|r| r.id == info.id));
+            RuleLine {
+                version: 1,
+                id: info.id.clone(),
+                policy: info.policy.clone(),
+                direction: direction_name(info.direction).into(),
+                action: rule.map_or("", |rule| action_name(rule.action)).into(),
+                file: info.origin.file.to_string(),
+                line: info.origin.line,
+                packets: total.packets,
+                bytes: total.bytes,
+                last_hit: wall_time(total.last_hit, now, boot),
+                comment: rule.and_then(|rule| rule.comment.clone()),
+            }
+        });
+        Ok(rules.collect())
+    }
+
+    /// `set list`.
+    pub fn set_list(&self) -> Response {
+        let sets = self.live.iter().flat_map(|live| &live.policies.sets);
+        let rows: Vec<Vec<String>> = sets
+            .clone()
+            .map(|set| {
+                vec![
+                    set.name.clone(),
+                    format!("{} elements", set.element_count),
+                    format!("{} prefixes", set.nets.len()),
+                    set.origin.to_string(),
+                ]
+            })
+            .collect();
+        let value: Vec<Value> = sets
+            .map(|set| json!({ "version": 1, "name": set.name, "elements": set.element_count, "prefixes": set.nets.len(), "dynamic": false, "file": *set.origin.file, "line": set.origin.line }))
+            .collect();
+        Response { exit: 0, text: crate::report::table(&rows), value: Value::Array(value) }
+    }
+
+    /// `set show`.
+    pub fn set_show(&self, name: &str) -> Response {
+        let set = self.live.iter().flat_map(|live| &live.policies.sets).find(|set| set.name == name);
+        let Some(set) = set else {
+            let text = format!("no set is named `{name}`; `netpol-ebpf set list` shows those there are");
+            return Response { exit: 1, value: json!({ "version": 1, "error": text }), text };
+        };
+        let nets: Vec<String> = set
+            .nets
+            .iter()
+            .map(|net| if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() })
+            .collect();
+        Response { exit: 0, text: nets.join("\n"), value: json!({ "version": 1, "name": set.name, "dynamic": false, "elements": nets }) }
+    }
+
+    /// The answer to `apply`, and to a file event's outcome where somebody asks.
+    pub fn applied(&self, result: &Result<(), Refusal>) -> Response {
+        let generation = self.generation();
+        match result {
+            Ok(()) => {
+                let links = self.live.as_ref().map_or(0, |live| live.ruleset.links.len());
+                let text = format!("generation {generation} is live on {links} interfaces");
+                Response { exit: 0, value: json!({ "version": 1, "applied": true, "generation": generation, "interfaces": links }), text }
+            }
+            Err(refusal) => {
+                let text = format!("{}\nrefused; generation {generation} goes on", refusal.text.trim_end());
+                Response {
+                    exit: refusal.exit(),
+                    value: json!({ "version": 1, "applied": false, "generation": generation, "error": refusal.text }),
+                    text,
+                }
+            }
+        }
+    }
+}
+
+fn interface(link: &LinkPlan, ruleset: &Ruleset, observed: &Observed, totals: &[CounterTotal]) -> Interface {
+    let there = observed.links.get(&link.ifindex).cloned().unwrap_or_default();
+    let recorded = observed.records.contains_key(&(observed.word.running, link.ifindex));
+    let mut hooks = Vec::new();
+    for (hook, name) in [(Hook::Ingress, "ingress"), (Hook::Egress, "egress")] {
+        if there.tc(hook).is_some() {
+            hooks.push(name.to_string());
+        }
+    }
+    if there.xdp.is_ours() {
+        hooks.push("xdp".into());
+    }
+    Interface {
+        name: link.name.clone(),
+        ifindex: link.ifindex,
+        policies: link.policies.clone(),
+        hooks,
+        attach: if recorded { attachment(&there) } else { "none" }.into(),
+        xdp: match there.xdp {
+            XdpObserved::Native { .. } => "native",
+            XdpObserved::Generic { .. } => "generic",
+            XdpObserved::None | XdpObserved::Foreign { .. } => "off",
+        }
+        .into(),
+        directions: views(link, ruleset, totals),
+    }
+}
+
+/// Interfaces that are there and not under policy.
+fn uncovered(observed: &Observed, interfaces: &[Interface]) -> Vec<String> {
+    let present = observed.links.values().filter(|link| link.present);
+    present.map(|link| link.name.clone()).filter(|name| interfaces.iter().all(|interface| interface.name != *name)).collect()
+}
+
+/// How both tc programs hang there; "none" as soon as one is missing.
+fn attachment(link: &LinkObserved) -> &'static str {
+    match (&link.ingress, &link.egress) {
+        (Some(ingress), Some(egress)) if ingress.attachment == TcAttachment::Tcx && egress.attachment == TcAttachment::Tcx => "tcx",
+        (Some(_), Some(_)) => "clsact",
+        _ => "none",
+    }
+}
+
+fn views(link: &LinkPlan, ruleset: &Ruleset, totals: &[CounterTotal]) -> Vec<View> {
+    let kind = if link.record.flags & abi::NP_LINK_WORKLOAD == 0 { EndpointKind::Host } else { EndpointKind::Workload };
+    [Direction::Ingress, Direction::Egress]
+        .into_iter()
+        .map(|direction| {
+            let hook = kind.hook(direction);
+            let number = link.record.chain[if hook == Hook::Ingress { 0 } else { 1 }] as usize;
+            let chain = ruleset.core.chains.get(number);
+            View {
+                direction: direction_name(direction).into(),
+                hook: if hook == Hook::Ingress { "ingress" } else { "egress" }.into(),
+                isolated: chain.is_some(),
+                policies: ruleset.core.chain_info.get(number).map(|info| info.policies.clone()).unwrap_or_default(),
+                default_origin: chain.and(ruleset.core.chain_info.get(number)).map(|info| info.default_origin.to_string()),
+                default_packets: chain.and(totals.get(ruleset.core.rules.len() + number)).map_or(0, |total| total.packets),
+                default: chain.map(|chain| if u32::from(chain.default_action) == abi::NP_ALLOW { "allow" } else { "deny" }.to_string()),
+            }
+        })
+        .collect()
+}
+
+fn failsafe(policies: &PolicySet) -> Vec<String> {
+    let daemon = &policies.daemon;
+    let entries = daemon
+        .failsafe_inbound
+        .iter()
+        .map(|entry| ("inbound", entry))
+        .chain(daemon.failsafe_outbound.iter().map(|entry| ("outbound", entry)));
+    entries
+        .map(|(direction, entry)| {
+            let nets: Vec<String> = entry.nets.iter().map(ToString::to_string).collect();
+            let protocol = match entry.protocol {
+                6 => "tcp".to_string(),
+                17 => "udp".to_string(),
+                number => number.to_string(),
+            };
+            let scope = if nets.is_empty() { String::new() } else { format!(" ({})", nets.join(", ")) };
+            format!("{direction} {protocol}/{}{scope}", entry.port)
+        })
+        .collect()
+}
+
+/// Boot time of an event -> Unix time; 0 = never.
+#[allow(clippy::cast_precision_loss)] // nanoseconds since boot, shown in seconds
+fn wall_time(at: u64, now: f64, boot: u64) -> Option<f64> {
+    (at != 0).then(|| ((now - boot.saturating_sub(at) as f64 / 1e9) * 1000.0).round() / 1000.0)
+}
+
+/// `ingress` or `egress`.
+pub fn direction_name(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Ingress => "ingress",
+        Direction::Egress => "egress",
+    }
+}
+
+fn action_name(action: Action) -> &'static str {
+    match action {
+        Action::Allow => "allow",
+        Action::Deny => "deny",
+        Action::Pass => "pass",
+    }
+}

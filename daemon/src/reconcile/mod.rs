@@ -1,0 +1,282 @@
+//! The story: one function, one call a stage, one generation.
+//!
+//! Ties the stages together and remembers what is live. Decides only what to do when a stage refuses: keep what runs; at the
+//! start, fall back to the last good ruleset, or to failsafe entries alone. Never opens what was closed.
+
+mod answers;
+mod fallback;
+mod live;
+mod refusal;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use log::{debug, error, info, warn};
+
+pub use live::{Live, Origin};
+pub use refusal::{Kind, Refusal};
+
+use crate::compile;
+use crate::kernel::{self, Kernel};
+use crate::plan;
+use crate::policy::model::{OnStop, PolicySet, ReloadMode};
+use crate::policy::{self, judge, lint};
+use crate::report;
+use crate::report::names::SharedNames;
+use crate::schema::render;
+use crate::source::{self, Snapshot};
+
+/// Where the daemon works.
+#[derive(Debug, Clone)]
+pub struct Directories {
+    /// Policies.
+    pub config: PathBuf,
+    /// Pins.
+    pub bpffs: PathBuf,
+    /// Last good ruleset.
+    pub state: PathBuf,
+}
+
+/// A ruleset that passed every check that needs no kernel.
+struct Candidate {
+    origin: Origin,
+    policies: PolicySet,
+    digest: [u8; 32],
+    warnings: Vec<String>,
+    list_directories: BTreeSet<PathBuf>,
+}
+
+/// What the daemon knows between two looks.
+pub struct Reconciler {
+    directories: Directories,
+    /// `None` before the first enforcement and after `detach`.
+    kernel: Option<Kernel>,
+    live: Option<Live>,
+    /// Digest of the content that was refused last, so that it is not judged and reported again and again.
+    refused: Option<[u8; 32]>,
+    last_error: Option<String>,
+    /// Warnings of the last execution.
+    warnings: Vec<String>,
+    names: SharedNames,
+    again: bool,
+}
+
+impl Reconciler {
+    /// Nothing is read and nothing touched yet.
+    pub fn new(directories: Directories) -> Self {
+        Reconciler {
+            directories,
+            kernel: None,
+            live: None,
+            refused: None,
+            last_error: None,
+            warnings: Vec::new(),
+            names: SharedNames::default(),
+            again: false,
+        }
+    }
+
+    /// The first enforcement: the directory; where that is refused, the last good ruleset; where there is none, failsafe entries only.
+    ///
+    /// # Errors
+    /// Only when the kernel cannot be reached or changed: then nothing new is enforced, and what was pinned goes on.
+    pub fn start(&mut self) -> Result<(), Refusal> {
+        let Err(refusal) = self.reload(false) else { return Ok(()) };
+        if refusal.kind == Kind::Kernel {
+            return Err(refusal);
+        }
+        error!("the policy directory is refused: {}", refusal.text.trim_end());
+        for candidate in fallback::candidates(&self.directories) {
+            let origin = candidate.origin;
+            match self.enforce(candidate) {
+                Ok(()) => {
+                    error!("enforcing {} instead", origin.sentence());
+                    self.last_error = Some(refusal.text);
+                    return Ok(());
+                }
+                Err(second) if second.kind == Kind::Kernel => return Err(second),
+                Err(second) => error!("{} is refused too: {}", origin.sentence(), second.text.trim_end()),
+            }
+        }
+        Err(refusal)
+    }
+
+    /// Reads the directory and makes it live. `force`: also when the same content is live or was refused before.
+    ///
+    /// # Errors
+    /// The first stage that refused. The running generation is as it was.
+    pub fn reload(&mut self, force: bool) -> Result<(), Refusal> {
+        let mut snapshot = source::read(&self.directories.config).map_err(|error| self.note(Refusal::source(&error)))?;
+        let candidate = match check(&mut snapshot, Origin::Directory) {
+            Ok(candidate) => candidate,
+            Err(refusal) => {
+                let digest = snapshot.digest();
+                let known = self.refused.replace(digest) == Some(digest) && self.last_error.is_some();
+                return Err(if known && !force { refusal } else { self.note(refusal) });
+            }
+        };
+        let unchanged = self.live.as_ref().is_some_and(|live| live.origin == Origin::Directory && live.digest == candidate.digest);
+        if unchanged && !force {
+            self.last_error = None;
+            return Ok(());
+        }
+        self.enforce(candidate)?;
+        fallback::keep(&self.directories, &snapshot);
+        Ok(())
+    }
+
+    /// Follows the interfaces that are there now, with the policies that are live.
+    ///
+    /// # Errors
+    /// What the compiler or the kernel refused; everything that was enforced still is.
+    pub fn follow_links(&mut self) -> Result<(), Refusal> {
+        let Some(live) = &self.live else { return Ok(()) };
+        let candidate = live.candidate();
+        self.enforce(candidate)
+    }
+
+    /// Stages 5 to 8: compile for the interfaces that are there, plan, execute, remember.
+    fn enforce(&mut self, candidate: Candidate) -> Result<(), Refusal> {
+        let conntrack = &candidate.policies.daemon.conntrack;
+        let kernel = match &mut self.kernel {
+            Some(kernel) => kernel,
+            None => self.kernel.insert(Kernel::open(&self.directories.bpffs, conntrack.max_entries, conntrack.max_half_open)?),
+        };
+        let links = kernel.links()?;
+        let ruleset = match compile::compile(&candidate.policies, &links) {
+            Ok(ruleset) => ruleset,
+            Err(error) => return Err(self.note(Refusal::compile(&error))),
+        };
+        let observed = kernel.observe()?;
+        let actions = plan::plan(&ruleset, &observed);
+        for action in &actions {
+            debug!("{action}");
+        }
+        let outcome = match kernel.execute(&ruleset, &actions) {
+            Ok(outcome) => outcome,
+            Err(error) => return Err(self.note(error.into())),
+        };
+        outcome.notes.iter().for_each(|note| info!("{note}"));
+        for warning in outcome.warnings.iter().filter(|warning| !self.warnings.contains(warning)) {
+            warn!("{warning}");
+        }
+        let committed = outcome.generation != observed.word.running;
+        self.names.learn(outcome.generation, &ruleset);
+        self.warnings = kernel.warnings().iter().cloned().chain(outcome.warnings).collect();
+        self.again = outcome.again;
+        self.last_error = None;
+        self.refused = None;
+        if committed {
+            let (rules, links) = (ruleset.core.rules.len(), ruleset.links.len());
+            info!("generation {} is live: {rules} rules on {links} interfaces, from {}", outcome.generation, candidate.origin.sentence());
+        }
+        self.live = Some(Live::new(candidate, ruleset));
+        Ok(())
+    }
+
+    /// Logs a refusal and keeps it for `status`.
+    fn note(&mut self, refusal: Refusal) -> Refusal {
+        if self.live.is_some() {
+            error!("refused, generation {} goes on: {}", self.generation(), refusal.text.trim_end());
+        }
+        self.last_error = Some(refusal.text.trim_end().to_string());
+        refusal
+    }
+
+    /// Takes the firewall off and stays so until [`Reconciler::reload`].
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn detach(&mut self) -> Result<Vec<String>, Refusal> {
+        self.live = None;
+        self.refused = None;
+        self.last_error = None;
+        self.warnings = Vec::new();
+        self.names.forget();
+        match self.kernel.take() {
+            Some(kernel) => Ok(kernel.detach_all()?),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// What SIGTERM does: leave the kernel enforcing, or open, as the policy says.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn stop(mut self) -> Result<(), Refusal> {
+        let keep = self.live.as_ref().is_none_or(|live| live.policies.daemon.on_stop == OnStop::Keep);
+        if keep {
+            info!("stopping; the kernel goes on enforcing generation {} (on_stop = \"keep\")", self.generation());
+            return Ok(());
+        }
+        let interfaces = self.detach()?;
+        warn!("stopping; the firewall is OFF on {} (on_stop = \"detach\")", interfaces.join(", "));
+        Ok(())
+    }
+
+    /// Deletes expired flows.
+    pub fn sweep(&mut self) {
+        if let Some(Err(error)) = self.kernel.as_mut().map(Kernel::sweep_flows) {
+            warn!("expired flows could not be deleted: {error}");
+        }
+    }
+
+    /// A reader of logged packets, where there is a kernel side.
+    ///
+    /// # Errors
+    /// When the ring cannot be mapped.
+    pub fn events(&self) -> kernel::Result<Option<kernel::Events>> {
+        self.kernel.as_ref().map(Kernel::events).transpose()
+    }
+
+    /// Names of rules and interfaces, for the reader of events.
+    pub fn names(&self) -> SharedNames {
+        self.names.clone()
+    }
+
+    /// The running generation; 0 = none.
+    pub fn generation(&self) -> u32 {
+        self.kernel.as_ref().map_or(0, |kernel| kernel.word().running)
+    }
+
+    /// Something could only be done half: look again soon.
+    pub fn again(&mut self) -> bool {
+        std::mem::take(&mut self.again)
+    }
+
+    /// A saved file goes live by itself.
+    pub fn reloads_by_itself(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.policies.daemon.reload == ReloadMode::Auto)
+    }
+
+    /// Directories of set files.
+    pub fn list_directories(&self) -> BTreeSet<PathBuf> {
+        self.live.as_ref().map(|live| live.list_directories.clone()).unwrap_or_default()
+    }
+
+    /// One line for `systemctl status`.
+    pub fn summary(&self) -> String {
+        match &self.live {
+            None => "detached: no interface is under policy".into(),
+            Some(live) => {
+                let trouble = if self.last_error.is_some() { "; the last change was refused, see `netpol-ebpf status`" } else { "" };
+                let (rules, links) = (live.ruleset.core.rules.len(), live.ruleset.links.len());
+                format!("generation {}: {rules} rules on {links} interfaces{trouble}", self.generation())
+            }
+        }
+    }
+}
+
+/// Stages 3 and 4: what the files say, proven, and their tests.
+fn check(snapshot: &mut Snapshot, origin: Origin) -> Result<Candidate, Refusal> {
+    let loaded = policy::load(snapshot);
+    let mut warnings: Vec<String> = loaded.warnings.iter().map(report::diagnostic_line).collect();
+    let policies = loaded.policies.map_err(|errors| Refusal::policy(render(&errors, snapshot, false)))?;
+    let failures = judge::run_tests(&policies);
+    if !failures.is_empty() {
+        return Err(Refusal::tests(&failures));
+    }
+    warnings.extend(lint::lint(&policies).iter().map(report::lint_line));
+    let list_directories = snapshot.set_directories();
+    Ok(Candidate { origin, digest: snapshot.digest(), policies, warnings, list_directories })
+}

@@ -1,0 +1,69 @@
+//! Why a ruleset did not go live, with the exit code that `apply` gives for it.
+
+use crate::compile::CompileError;
+use crate::kernel;
+use crate::policy::judge::TestFailure;
+use crate::report;
+use crate::source::SourceError;
+
+/// Which stage refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A `[[test]]` block failed.
+    Tests,
+    /// The directory could not be read, or its policies are wrong.
+    Policy,
+    /// The kernel could not be reached or changed.
+    Kernel,
+}
+
+/// A refused ruleset.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{text}")]
+pub struct Refusal {
+    /// Which stage.
+    pub kind: Kind,
+    /// For people; may have several lines.
+    pub text: String,
+    /// The files were moving: look again soon.
+    pub passing: bool,
+}
+
+impl Refusal {
+    fn new(kind: Kind, text: String) -> Self {
+        Refusal { kind, text, passing: false }
+    }
+
+    pub(super) fn source(error: &SourceError) -> Self {
+        let passing = matches!(error, SourceError::BeingWritten { .. });
+        Refusal { passing, ..Refusal::new(Kind::Policy, error.to_string()) }
+    }
+
+    pub(super) fn policy(diagnostics: String) -> Self {
+        Refusal::new(Kind::Policy, diagnostics)
+    }
+
+    pub(super) fn compile(error: &CompileError) -> Self {
+        Refusal::new(Kind::Policy, error.to_string())
+    }
+
+    pub(super) fn tests(failures: &[TestFailure]) -> Self {
+        let lines: Vec<String> = failures.iter().map(report::failure_line).collect();
+        Refusal::new(Kind::Tests, lines.join("\n"))
+    }
+
+    /// Exit code by the table of the manual.
+    pub fn exit(&self) -> u8 {
+        match self.kind {
+            Kind::Tests => 1,
+            Kind::Policy => 2,
+            Kind::Kernel => 3,
+        }
+    }
+}
+
+impl From<kernel::Error> for Refusal {
+    fn from(error: kernel::Error) -> Self {
+        Refusal::new(Kind::Kernel, error.to_string())
+    }
+}

@@ -1,0 +1,198 @@
+//! `status`: what is enforced where, and what is wrong.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+
+/// The whole answer of `status`. Fields are only ever added.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of this form: 1.
+    pub version: u32,
+    /// Running generation; 0 = none.
+    pub generation: u32,
+    /// `ok` or `degraded`.
+    pub state: String,
+    /// What the running ruleset was made from: `directory`, `last-good`, `failsafe` or `kernel`; `none` after `detach`.
+    pub source: String,
+    /// The policy directory.
+    pub directory: String,
+    /// Interfaces under policy.
+    pub interfaces: Vec<Interface>,
+    /// Interfaces that are there and that no policy selects: their traffic is not touched.
+    pub uncovered: Vec<String>,
+    /// Whatever is not as it should be, but does not stop enforcement.
+    pub warnings: Vec<String>,
+    /// The last ruleset that was refused, and why; gone with the next good one.
+    pub last_error: Option<String>,
+    /// Packets seen by the programs: accepted, and dropped by reason.
+    pub packets: Packets,
+    /// Failsafe entries in force.
+    pub failsafe: Vec<String>,
+}
+
+/// Packets by fate, over all interfaces since the programs were first loaded.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packets {
+    /// Let through.
+    pub accepted: u64,
+    /// Dropped, by reason; only reasons that occurred.
+    pub dropped: BTreeMap<String, u64>,
+}
+
+/// One interface under policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Name.
+    pub name: String,
+    /// Kernel's index.
+    pub ifindex: u32,
+    /// Selecting policies, in order.
+    pub policies: Vec<String>,
+    /// Hooks at which our programs run: `ingress`, `egress`, `xdp`.
+    pub hooks: Vec<String>,
+    /// `tcx`, `clsact` or `none`.
+    pub attach: String,
+    /// `native`, `generic` or `off`.
+    pub xdp: String,
+    /// Both views of each direction.
+    pub directions: Vec<View>,
+}
+
+/// One direction, from the protected thing and from the wire.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    /// `ingress` or `egress`, seen from the protected thing.
+    pub direction: String,
+    /// The tc hook that serves it.
+    pub hook: String,
+    /// Whether what no rule allows is refused here at all.
+    pub isolated: bool,
+    /// Policies of this direction, in order.
+    pub policies: Vec<String>,
+    /// `allow` or `deny`; `null` where not isolated.
+    pub default: Option<String>,
+    /// Where that default is written.
+    pub default_origin: Option<String>,
+    /// Packets that the default decided, over all interfaces with the same policies in this direction.
+    pub default_packets: u64,
+}
+
+impl Status {
+    /// The form for people.
+    pub fn text(&self) -> String {
+        let mut out = format!("generation {} ({}), made from {} {}\n", self.generation, self.state, self.source, self.directory);
+        for interface in &self.interfaces {
+            out.push_str(&interface.text());
+        }
+        if self.interfaces.is_empty() {
+            out.push_str("no interface is under policy\n");
+        }
+        if !self.uncovered.is_empty() {
+            line(&mut out, &format!("not under policy: {}", self.uncovered.join(", ")));
+        }
+        let dropped: u64 = self.packets.dropped.values().sum();
+        let reasons: Vec<String> = self.packets.dropped.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        line(&mut out, &format!("packets: {} accepted, {dropped} dropped{}", self.packets.accepted, parenthesis(&reasons)));
+        if !self.failsafe.is_empty() {
+            line(&mut out, &format!("failsafe: {}", self.failsafe.join(", ")));
+        }
+        for warning in &self.warnings {
+            line(&mut out, &format!("warning: {warning}"));
+        }
+        if let Some(error) = &self.last_error {
+            line(&mut out, &format!("last error: {error}"));
+        }
+        out
+    }
+}
+
+impl Interface {
+    fn text(&self) -> String {
+        let mut out = String::new();
+        line(
+            &mut out,
+            &format!("{} ({}): {}, xdp {}; policies {}", self.name, self.ifindex, self.attach, self.xdp, self.policies.join(", ")),
+        );
+        for view in &self.directions {
+            let fate = match &view.default {
+                Some(default) => {
+                    let origin = view.default_origin.as_deref().unwrap_or_default();
+                    format!("by {}; default {default} ({origin}): {} packets", view.policies.join(", "), view.default_packets)
+                }
+                None => "not isolated".into(),
+            };
+            line(&mut out, &format!("  {} (the interface's {} hook): {fate}", view.direction, view.hook));
+        }
+        out
+    }
+}
+
+fn line(out: &mut String, text: &str) {
+    // Writing to a String cannot fail.
+    writeln!(out, "{text}").unwrap_or_default();
+}
+
+fn parenthesis(parts: &[String]) -> String {
+    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_shows_both_views_of_a_direction() {
+        let status = Status {
+            version: 1,
+            generation: 7,
+            state: "ok".into(),
+            source: "directory".into(),
+            directory: "/etc/netpol.d".into(),
+            interfaces: vec![Interface {
+                name: "ve-web".into(),
+                ifindex: 9,
+                policies: vec!["web".into()],
+                hooks: vec!["ingress".into(), "egress".into()],
+                attach: "tcx".into(),
+                xdp: "off".into(),
+                directions: vec![
+                    View {
+                        direction: "ingress".into(),
+                        hook: "egress".into(),
+                        isolated: true,
+                        policies: vec!["web".into()],
+                        default: Some("deny".into()),
+                        default_origin: Some("a.toml:3:1".into()),
+                        default_packets: 2,
+                    },
+                    View {
+                        direction: "egress".into(),
+                        hook: "ingress".into(),
+                        isolated: false,
+                        policies: vec![],
+                        default: None,
+                        default_origin: None,
+                        default_packets: 0,
+                    },
+                ],
+            }],
+            uncovered: vec!["lo".into()],
+            warnings: vec!["w".into()],
+            last_error: None,
+            packets: Packets { accepted: 3, dropped: [("default".to_string(), 2)].into() },
+            failsafe: vec![],
+        };
+        assert_eq!(
+            status.text(),
+            "generation 7 (ok), made from directory /etc/netpol.d\n\
+             ve-web (9): tcx, xdp off; policies web\n  \
+             ingress (the interface's egress hook): by web; default deny (a.toml:3:1): 2 packets\n  \
+             egress (the interface's ingress hook): not isolated\n\
+             not under policy: lo\n\
+             packets: 3 accepted, 2 dropped (default 2)\n\
+             warning: w\n"
+        );
+    }
+}

@@ -1,0 +1,45 @@
+//! What the service manager is told (sd_notify(3)). Outside a notify unit every call does nothing.
+
+use std::time::Duration;
+
+use log::warn;
+use sd_notify::NotifyState;
+
+fn tell(states: &[NotifyState]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!("the service manager could not be told: {error}");
+    }
+}
+
+/// Every present selected interface is enforced, or a reload has ended.
+pub fn ready(status: &str) {
+    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+/// A reload begins (Type=notify-reload wants the monotonic time with it).
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(error) => warn!("no monotonic clock: {error}"),
+    }
+}
+
+/// One line for `systemctl status`.
+pub fn status(text: &str) {
+    tell(&[NotifyState::Status(text)]);
+}
+
+/// The loop is alive. Sent only from the loop itself, so that a hung loop is noticed.
+pub fn alive() {
+    tell(&[NotifyState::Watchdog]);
+}
+
+/// The daemon ends on request.
+pub fn stopping() {
+    tell(&[NotifyState::Stopping]);
+}
+
+/// How often [`alive`] must be said at least; `None` = nobody listens.
+pub fn watchdog() -> Option<Duration> {
+    sd_notify::watchdog_enabled()
+}

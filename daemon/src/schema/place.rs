@@ -1,0 +1,117 @@
+//! Byte ranges of policy files, and what they are called: file, line, column.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::diagnose::{Diagnostic, Place, Severity};
+use crate::policy::model::Origin;
+use crate::source::Snapshot;
+
+/// A stretch of one policy file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span {
+    /// Index into [`Snapshot::files`].
+    pub file: usize,
+    /// First byte.
+    pub start: usize,
+    /// Byte after the last.
+    pub end: usize,
+}
+
+/// A value and where it is written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct At<T> {
+    /// The value.
+    pub value: T,
+    /// Its place.
+    pub span: Span,
+}
+
+/// Text of a file with the beginnings of its lines.
+#[derive(Debug)]
+struct Lines {
+    path: Arc<str>,
+    text: String,
+    starts: Vec<usize>,
+}
+
+/// Collects what there is to say and knows how to name places.
+#[derive(Debug)]
+pub struct Report {
+    files: Vec<Lines>,
+    /// File and first byte of every error.
+    refused: BTreeSet<(usize, usize)>,
+    /// In the order of discovery.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Some file could not be read as TOML, so a name that is not found may stand there.
+    pub incomplete: bool,
+}
+
+impl Report {
+    /// An empty report on the files of a snapshot.
+    pub fn new(snapshot: &Snapshot) -> Report {
+        let lines = |file: &crate::source::SourceFile| Lines {
+            path: Arc::from(file.path.as_str()),
+            text: file.text.clone(),
+            starts: std::iter::once(0).chain(file.text.match_indices('\n').map(|(at, _)| at + 1)).collect(),
+        };
+        Report { files: snapshot.files.iter().map(lines).collect(), refused: BTreeSet::new(), diagnostics: Vec::new(), incomplete: false }
+    }
+
+    /// Says an error; the result takes label, help and further places.
+    pub fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
+        self.say(Severity::Error, span, message.into())
+    }
+
+    /// Says a warning; the result takes label, help and further places.
+    pub fn warning(&mut self, span: Span, message: impl Into<String>) -> &mut Diagnostic {
+        self.say(Severity::Warning, span, message.into())
+    }
+
+    /// Whether anything was refused at exactly this place or in the block that it heads.
+    pub fn has_error_within(&self, head: Span) -> bool {
+        let text = &self.files[head.file].text;
+        let end = text.get(head.end..).and_then(|rest| rest.find("\n[[")).map_or(text.len(), |at| head.end + at);
+        self.refused.range((head.file, head.start)..(head.file, end)).next().is_some()
+    }
+
+    fn say(&mut self, severity: Severity, span: Span, message: String) -> &mut Diagnostic {
+        let place = self.place(span);
+        if severity == Severity::Error {
+            self.refused.insert((span.file, span.start));
+        }
+        self.push(Diagnostic { severity, message, place: Some(place), related: Vec::new(), help: None })
+    }
+
+    /// Takes a diagnostic that was made elsewhere.
+    pub fn push(&mut self, diagnostic: Diagnostic) -> &mut Diagnostic {
+        self.diagnostics.push(diagnostic);
+        let last = self.diagnostics.len() - 1;
+        &mut self.diagnostics[last]
+    }
+
+    /// Name of a place.
+    pub fn place(&self, span: Span) -> Place {
+        let lines = &self.files[span.file];
+        let start = floor_boundary(&lines.text, span.start);
+        let line = lines.starts.partition_point(|&first| first <= start);
+        let column = lines.text[lines.starts[line - 1]..start].chars().count() + 1;
+        let end = floor_boundary(&lines.text, span.end).max(start);
+        Place { file: Arc::clone(&lines.path), start, end, line: line as u32, column: column as u32, label: None }
+    }
+
+    /// The same for the model.
+    pub fn origin(&self, span: Span) -> Origin {
+        let Place { file, line, column, .. } = self.place(span);
+        Origin { file, line, column }
+    }
+}
+
+/// Largest beginning of a character that is not after `at`.
+fn floor_boundary(text: &str, at: usize) -> usize {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}

@@ -1,1 +1,0 @@
-//! Directory -> snapshot: stable reads. Knows no TOML.

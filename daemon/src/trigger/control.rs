@@ -1,0 +1,166 @@
+//! The control socket: one JSON line in, one JSON line out, both ways of it.
+//!
+//! The server thread only carries: requests go to the daemon's loop, its answer goes back. The client side is used by the commands.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+use std::time::Duration;
+
+use log::debug;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Trigger;
+
+/// Longest request line. All requests of this version are tiny.
+const LONGEST_REQUEST: u64 = 1 << 20;
+/// How long a silent client may hold its connection.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a command waits for an answer: the largest ruleset takes seconds.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(300);
+
+/// What a command asks of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum Request {
+    /// `status`
+    Status,
+    /// `rules`
+    Rules,
+    /// `apply`: read the directory and make it live now.
+    Apply,
+    /// `detach`: take the programs off all interfaces and stay so until `apply`.
+    Detach,
+    /// `set list`
+    SetList,
+    /// `set show NAME`
+    SetShow {
+        /// The set's name.
+        name: String,
+    },
+}
+
+/// What the daemon answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Response {
+    /// Exit code of the command, by the table of the manual: 0 done, 1 refused, 2 bad policy, 3 kernel.
+    pub exit: u8,
+    /// For people; may be empty.
+    pub text: String,
+    /// For scripts.
+    pub value: Value,
+}
+
+/// The path of the socket in a runtime directory.
+pub fn socket_path(runtime_dir: &Path) -> PathBuf {
+    runtime_dir.join("control.sock")
+}
+
+/// Binds the socket (root only) and starts the thread that serves it.
+///
+/// # Errors
+/// When the directory or the socket cannot be made.
+pub fn serve(runtime_dir: &Path, send: Sender<Trigger>) -> io::Result<()> {
+    std::fs::create_dir_all(runtime_dir)?;
+    let path = socket_path(runtime_dir);
+    // Only the holder of the bpffs lock comes here, so a socket that exists was left by a daemon that is gone; it is replaced.
+    // The socket gets its name only when its mode is right: there is no moment in which others could connect.
+    let unnamed = runtime_dir.join(format!(".control.{}", std::process::id()));
+    let listener = UnixListener::bind(&unnamed)?;
+    std::fs::set_permissions(&unnamed, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&unnamed, &path)?;
+    thread::Builder::new().name("control".into()).spawn(move || {
+        for client in listener.incoming() {
+            let send = send.clone();
+            let served = client.and_then(|client| {
+                let name = "control-client".to_string();
+                thread::Builder::new().name(name).spawn(move || {
+                    if let Err(error) = serve_one(client, &send) {
+                        debug!("control socket: {error}");
+                    }
+                })
+            });
+            if let Err(error) = served {
+                debug!("control socket: {error}");
+            }
+        }
+    })?;
+    Ok(())
+}
+
+fn serve_one(client: UnixStream, send: &Sender<Trigger>) -> io::Result<()> {
+    client.set_read_timeout(Some(CLIENT_PATIENCE))?;
+    client.set_write_timeout(Some(CLIENT_PATIENCE))?;
+    let mut line = String::new();
+    BufReader::new(Read::take(&client, LONGEST_REQUEST)).read_line(&mut line)?;
+    let response = match serde_json::from_str(&line) {
+        Err(error) => Response { exit: 2, text: format!("request not understood: {error}"), value: Value::Null },
+        Ok(request) => {
+            let (reply, answer) = mpsc::channel();
+            let gone = || Response { exit: 3, text: "the daemon is stopping".into(), value: Value::Null };
+            match send.send(Trigger::Control(request, reply)) {
+                Ok(()) => answer.recv().unwrap_or_else(|_| gone()),
+                Err(_) => gone(),
+            }
+        }
+    };
+    let mut bytes = serde_json::to_vec(&response)?;
+    bytes.push(b'\n');
+    (&client).write_all(&bytes)
+}
+
+/// Asks the daemon that serves `runtime_dir`.
+///
+/// # Errors
+/// When no daemon answers there, or not in time.
+pub fn ask(runtime_dir: &Path, request: &Request) -> io::Result<Response> {
+    let mut stream = UnixStream::connect(socket_path(runtime_dir))?;
+    stream.set_read_timeout(Some(ANSWER_PATIENCE))?;
+    let mut bytes = serde_json::to_vec(request)?;
+    bytes.push(b'\n');
+    stream.write_all(&bytes)?;
+    let mut line = String::new();
+    BufReader::new(&stream).read_line(&mut line)?;
+    if line.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the daemon closed the connection without an answer"));
+    }
+    Ok(serde_json::from_str(&line)?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_reaches_the_loop_and_its_answer_comes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let (send, triggers) = mpsc::channel();
+        serve(dir.path(), send).unwrap();
+        let server = thread::spawn(move || match triggers.recv().unwrap() {
+            Trigger::Control(Request::SetShow { name }, reply) => {
+                reply.send(Response { exit: 0, text: name, value: Value::Null }).unwrap();
+            }
+            other => unreachable!("{other:?}"),
+        });
+        let answer = ask(dir.path(), &Request::SetShow { name: "admins".into() }).unwrap();
+        assert_eq!((answer.exit, answer.text.as_str()), (0, "admins"));
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn nonsense_is_answered_as_usage() {
+        let dir = tempfile::tempdir().unwrap();
+        let (send, _triggers) = mpsc::channel();
+        serve(dir.path(), send).unwrap();
+        let mut stream = UnixStream::connect(socket_path(dir.path())).unwrap();
+        stream.write_all(b"hello\n").unwrap();
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line).unwrap();
+        assert_eq!(serde_json::from_str::<Response>(&line).unwrap().exit, 2);
+    }
+}

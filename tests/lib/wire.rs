@@ -1,0 +1,98 @@
+//! Sending frames and seeing what comes out, by packet sockets.
+//!
+//! An [`Observer`] bound to one protocol on the protected link stands behind tc ingress; bound to "all" it would stand before it
+//! and see what is dropped, so "all" is only for the far end of a link.
+
+use std::io::ErrorKind;
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use crate::ns::Namespace;
+use crate::packet::Packet;
+use crate::sys;
+
+/// ETH_P_ALL.
+pub const ALL: u16 = 0x0003;
+/// EtherType of ARP.
+pub const ARP: u16 = 0x0806;
+
+/// Sends raw frames out of one interface.
+#[derive(Debug)]
+pub struct Sender(UdpSocket);
+
+impl Sender {
+    /// On an interface of a namespace.
+    pub fn open(namespace: &Namespace, link: &str) -> Sender {
+        Sender(socket(namespace, link, 0))
+    }
+
+    /// Sends one frame; waits where the device's queue is full.
+    pub fn send(&self, frame: &[u8]) {
+        loop {
+            match self.0.send(frame) {
+                Ok(_) => return,
+                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => std::thread::yield_now(),
+                Err(e) => panic!("cannot send {} bytes: {e}", frame.len()),
+            }
+        }
+    }
+}
+
+/// Receives frames of one protocol from one interface.
+#[derive(Debug)]
+pub struct Observer(UdpSocket);
+
+impl Observer {
+    /// On an interface of a namespace. Only [`ALL`] also shows what the interface itself sends.
+    pub fn open(namespace: &Namespace, link: &str, protocol: u16) -> Observer {
+        let socket = socket(namespace, link, protocol);
+        sys::receive_buffer(&socket, 8 << 20).expect("a larger receive buffer");
+        Observer(socket)
+    }
+
+    /// Everything that waits to be read.
+    pub fn drain(&self) -> Vec<Vec<u8>> {
+        self.0.set_nonblocking(true).expect("non-blocking");
+        let mut frames = Vec::new();
+        let mut buffer = vec![0; 66_000];
+        loop {
+            match self.0.recv(&mut buffer) {
+                Ok(length) => frames.push(buffer[..length].to_vec()),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return frames,
+                Err(e) if e.raw_os_error() == Some(libc::ENETDOWN) => {}
+                Err(e) => panic!("cannot receive: {e}"),
+            }
+        }
+    }
+
+    /// Waits until a frame ends with those bytes.
+    pub fn wait_for(&self, end: &[u8], limit: Duration) -> bool {
+        self.0.set_nonblocking(false).expect("blocking");
+        self.0.set_read_timeout(Some(limit)).expect("a read timeout");
+        let mut buffer = vec![0; 66_000];
+        loop {
+            match self.0.recv(&mut buffer) {
+                Ok(length) if buffer[..length].ends_with(end) => return true,
+                Ok(_) => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return false,
+                Err(e) if e.raw_os_error() == Some(libc::ENETDOWN) => {}
+                Err(e) => panic!("cannot receive: {e}"),
+            }
+        }
+    }
+}
+
+/// An ARP frame that no one answers. ARP passes every policy, so when it has arrived, all frames sent before it are judged.
+pub fn fence() -> Packet {
+    let mut content = vec![0, 1, 8, 0, 6, 4, 0, 1];
+    content.extend([0; 16]);
+    content.extend(crate::packet_l4::unique().to_be_bytes());
+    Packet::other(ARP, &content)
+}
+
+/// A packet socket behaves as a datagram socket for send and receive, which is all that is used of the type.
+fn socket(namespace: &Namespace, link: &str, protocol: u16) -> UdpSocket {
+    let open = || sys::interface_index(link).and_then(|index| sys::packet_socket(index, protocol));
+    let fd = namespace.run(open).unwrap_or_else(|e| panic!("packet socket on {link} of {}: {e}", namespace.name()));
+    UdpSocket::from(fd)
+}
