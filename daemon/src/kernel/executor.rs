@@ -36,6 +36,7 @@ pub fn execute(kernel: &Kernel, core: Option<&Core>, actions: &[Action]) -> Resu
         if ifindex.is_some_and(|ifindex| skipped.contains(&ifindex)) {
             continue;
         }
+        log::debug!("{action}");
         let error = match run.perform(action) {
             Ok(()) => {
                 done.push(action);

@@ -102,7 +102,7 @@ impl Kernel {
         Ok(Kernel { pins, maps, programs, cell, way, features, warnings, _lock: lock })
     }
 
-    /// What `open` wants `status` to show.
+    /// What `status` must show whatever the policy is: flow tables of another size, remains that were removed at the start.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -131,6 +131,10 @@ impl Kernel {
     /// Carries out a plan that was made for `wanted`. On a failure before the commit everything is undone and the running
     /// generation is as it was.
     pub fn execute(&mut self, wanted: &Ruleset, actions: &[Action]) -> Result<Outcome> {
+        self.warnings.retain(|warning| !warning.contains(" keeps its "));
+        for (table, entries) in [("connections", wanted.core.connections), ("half_open", wanted.core.half_open)] {
+            self.warnings.extend(shared::size_warning(shared::need(&self.maps, table)?, entries));
+        }
         executor::execute(self, Some(&wanted.core), actions)
     }
 
