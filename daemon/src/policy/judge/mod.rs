@@ -3,6 +3,8 @@
 //! Implements "How a packet is judged" of ARCHITECTURE.md over the policy model, stage by stage, without any compiled table.
 //! Readable first. Knows no map and no kernel; time is passed in.
 
+#[cfg(test)]
+pub(crate) mod fixture;
 mod interface;
 mod link;
 mod packet;
