@@ -13,6 +13,8 @@ mod rules;
 mod selftest;
 mod stages;
 mod state;
+#[cfg(test)]
+mod tests;
 mod trial;
 
 pub use interface::{DeviceKind, Interface};

@@ -91,7 +91,10 @@ fn names(peer: &Peer) -> Vec<Name> {
     if peer.nets.is_empty() && peer.sets.is_empty() {
         return vec![Name::Any];
     }
-    peer.nets.iter().map(|net| Name::Net(net.trunc())).chain(peer.sets.iter().map(|id| Name::Set(*id))).collect()
+    let joined = IpNet::aggregate(&peer.nets);
+    // A whole family may be all that a later rule without nets means.
+    let any = joined.iter().any(|net| net.prefix_len() == 0).then_some(Name::Any);
+    joined.iter().map(|net| Name::Net(*net)).chain(peer.sets.iter().map(|id| Name::Set(*id))).chain(any).collect()
 }
 
 /// Names of rules that may hold the addresses of this peer: those that hold its first one.
