@@ -7,7 +7,7 @@ use super::addresses::{Atom, Selector};
 use super::classify::View;
 
 /// Rows and decisions of one layer that are not worth another layer.
-const COMFORTABLE: u64 = 1 << 16;
+pub(super) const COMFORTABLE: u64 = 1 << 16;
 
 /// What the layers need to know of a rule.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +47,8 @@ pub(super) struct Space<'a> {
     pub(super) atoms: usize,
     /// L4 classes.
     pub(super) l4: u32,
+    /// Rows and decisions of one layer that are not worth another layer.
+    pub(super) comfortable: u64,
 }
 
 impl Side {
@@ -111,7 +113,7 @@ pub(super) fn spread(space: Space<'_>, rules: &[LayerRule], limit: usize) -> Vec
         return Vec::new();
     }
     let whole = Layer::of(space, rules.to_vec());
-    if whole.estimate <= COMFORTABLE {
+    if whole.estimate <= space.comfortable {
         return vec![whole];
     }
     let mut layers: Vec<Layer> = [(false, false), (false, true), (true, false), (true, true)]
@@ -124,7 +126,7 @@ pub(super) fn spread(space: Space<'_>, rules: &[LayerRule], limit: usize) -> Vec
     while layers.len() + whole_ones.len() < limit {
         // The biggest one that is still too big; of equals the first.
         let Some(position) = (0..layers.len()).rev().max_by_key(|position| layers[*position].estimate) else { break };
-        if layers[position].estimate <= COMFORTABLE {
+        if layers[position].estimate <= space.comfortable {
             break;
         }
         let biggest = layers.remove(position);
@@ -134,10 +136,6 @@ pub(super) fn spread(space: Space<'_>, rules: &[LayerRule], limit: usize) -> Vec
         }
     }
     layers.extend(whole_ones);
-    let parted = layers.iter().map(|layer| layer.estimate).fold(0, u64::saturating_add);
-    if parted >= whole.estimate {
-        return vec![whole];
-    }
     layers.sort_by_key(|layer| layer.rules.first().map(|rule| rule.number));
     layers
 }

@@ -41,6 +41,11 @@ use ruleset::{Core, LinkFacts, Ruleset};
 
 /// Compiles the policies for the given links. Pure: equal input gives equal output on every machine, in whatever order the links come.
 pub fn compile(set: &PolicySet, links: &[LinkFacts]) -> Result<Ruleset, CompileError> {
+    compile_within(set, links, layers::COMFORTABLE)
+}
+
+/// Compiles with layers that are parted where they are estimated to grow beyond `comfortable` rows and decisions.
+fn compile_within(set: &PolicySet, links: &[LinkFacts], comfortable: u64) -> Result<Ruleset, CompileError> {
     let links = Links::of(set, links)?;
     let numbering = Numbering::of(set);
     let failsafe = Failsafe::of(&set.daemon)?;
@@ -50,7 +55,13 @@ pub fn compile(set: &PolicySet, links: &[LinkFacts]) -> Result<Ruleset, CompileE
     let l4 = l4::reduce(&predicates.distinct)?;
     let extents: Vec<Extent> = l4.classes.iter().map(|classes| Extent::of(classes, l4.count)).collect();
     let of_rule: Vec<Option<&Extent>> = predicates.of_rule.iter().map(|predicate| Some(&extents[(*predicate)? as usize])).collect();
-    let space = Space { selectors: &selected.classes.selectors, classes: &selected.classes.atoms, atoms: selected.atoms, l4: l4.count };
+    let space = Space {
+        selectors: &selected.classes.selectors,
+        classes: &selected.classes.atoms,
+        atoms: selected.atoms,
+        l4: l4.count,
+        comfortable,
+    };
     let mut chains = Chains {
         set,
         numbering: &numbering,

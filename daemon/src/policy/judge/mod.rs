@@ -3,6 +3,8 @@
 //! Implements "How a packet is judged" of ARCHITECTURE.md over the policy model, stage by stage, without any compiled table.
 //! Readable first. Knows no map and no kernel; time is passed in.
 
+#[cfg(test)]
+pub(crate) mod fixture;
 mod interface;
 mod link;
 mod packet;
@@ -11,6 +13,8 @@ mod rules;
 mod selftest;
 mod stages;
 mod state;
+#[cfg(test)]
+mod tests;
 mod trial;
 
 pub use interface::{DeviceKind, Interface};
@@ -100,4 +104,12 @@ pub fn judge(set: &PolicySet, interface: &Interface, conntrack: &mut Conntrack, 
         return Judgement { verdict: Verdict::Allow, reason: None, rule: None, default: None, steps };
     };
     trial::Trial { link: &link, conntrack, packet, now, steps: Vec::new() }.run()
+}
+
+/// Stage 7 alone, as if the packet opened a flow: what the compiled tables are compared with.
+#[cfg(test)]
+pub(crate) fn judge_by_rules(set: &PolicySet, interface: &Interface, packet: &Packet) -> Option<Judgement> {
+    let link = link::Link::of(set, interface)?;
+    let (Decision { verdict, reason, rule, default }, step) = rules::evaluate(&link, packet);
+    Some(Judgement { verdict, reason, rule, default, steps: vec![step] })
 }
