@@ -84,7 +84,7 @@ impl Pins {
 
     /// All link pins.
     pub fn links(&self) -> PathBuf {
-        self.abi().join("links")
+        self.abi().join("attached")
     }
 
     /// One link pin.

@@ -1,9 +1,10 @@
 //! What is enforced when the directory cannot be: the last good ruleset, or failsafe entries alone.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::PathBuf;
 
-use log::{error, info};
+use log::{error, info, warn};
 
 use super::{Candidate, Directories, Origin, check};
 use crate::policy;
@@ -12,6 +13,15 @@ use crate::source::{self, Snapshot};
 /// Where the last good ruleset is kept.
 pub fn last_good(directories: &Directories) -> PathBuf {
     directories.state.join("last-good.json")
+}
+
+/// Keeps the ruleset that has just gone live. That it cannot be kept is a warning: what is enforced is right.
+pub fn keep(directories: &Directories, snapshot: &Snapshot) {
+    let path = last_good(directories);
+    let made = fs::create_dir_all(&directories.state).map_err(|error| format!("{}: {error}", directories.state.display()));
+    if let Err(error) = made.and_then(|()| snapshot.save(&path).map_err(|error| error.to_string())) {
+        warn!("the last good ruleset could not be kept: {error}");
+    }
 }
 
 /// What to try, best first.

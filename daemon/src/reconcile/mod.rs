@@ -121,9 +121,7 @@ impl Reconciler {
             return Ok(());
         }
         self.enforce(candidate)?;
-        if let Err(error) = snapshot.save(&fallback::last_good(&self.directories)) {
-            warn!("the last good ruleset could not be kept: {error}");
-        }
+        fallback::keep(&self.directories, &snapshot);
         Ok(())
     }
 

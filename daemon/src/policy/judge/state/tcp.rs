@@ -47,9 +47,7 @@ pub(super) fn advance(flow: &mut Flow, tcp: &Tcp, forward: bool) -> FlowState {
         flow.fins_acknowledged[other] |= flow.fins[other] == Some(tcp.acknowledgement);
     }
     match (flow.state, flow.fins_acknowledged) {
-        (FlowState::Answered, _) if forward && completes(flow, tcp) => {
-            FlowState::Established
-        }
+        (FlowState::Answered, _) if forward && completes(flow, tcp) => FlowState::Established,
         (FlowState::Established | FlowState::Closing, [true, true]) => FlowState::Closed,
         (FlowState::Established, [true, false] | [false, true]) => FlowState::Closing,
         (state, _) => state,
