@@ -1,6 +1,7 @@
 //! Policy directories and what is said about them: every folder of tests/golden is a case, `expected.txt` its diagnostics.
 //!
 //! `NETPOL_BLESS=1 cargo test --test golden` writes what is said now; read the difference before you keep it.
+#![allow(clippy::unwrap_used)]
 
 use std::fmt::Write as _;
 use std::fs;

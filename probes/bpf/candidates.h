@@ -76,6 +76,8 @@ INLINE int np_collect(struct np_state *st, const struct np_chain *chain, const s
 	__u32 l4_class, i;
 
 	st->lists = 0;
+	for (i = 0; i < NP_MAX_LAYERS; i++)
+		st->head[i] = NP_NONE;
 	if (count > NP_MAX_LAYERS || !np_l4_class(t, &l4_class))
 		return 0;
 	if (chain->reads_source)
@@ -98,9 +100,8 @@ INLINE __u32 np_next_candidate(struct np_state *st)
 	__u32 i, which, next;
 	__u32 *rule;
 
+	UNROLL
 	for (i = 0; i < NP_MAX_LAYERS; i++) {
-		if (i >= st->lists)
-			break;
 		if (st->head[i] < best) {
 			best = st->head[i];
 			*(volatile __u32 *)&st->best = i;

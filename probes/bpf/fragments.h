@@ -35,6 +35,7 @@ INLINE int np_has_same_start(const struct np_fragment *known, const struct np_st
 
 	if (known->l4_length != st->l4_length)
 		return 0;
+	UNROLL
 	for (i = 0; i < sizeof(st->l4); i++)
 		if (i < st->l4_length && known->l4[i] != st->l4[i])
 			return 0;
@@ -72,6 +73,7 @@ INLINE void np_remember_fragment(struct np_state *st)
 	known->pad[0] = 0;
 	known->pad[1] = 0;
 	known->rule = st->rule;
+	UNROLL
 	for (i = 0; i < sizeof(st->l4); i++)
 		known->l4[i] = st->l4[i];
 	bpf_map_update_elem(&fragments, &st->fragment_key, known, BPF_ANY);

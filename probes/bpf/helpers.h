@@ -13,6 +13,12 @@
 #define INLINE static inline __attribute__((always_inline))
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
+/*
+ * Short loops are unrolled. Kernels before 6.3 accept a loop only if its last instruction is a jump, and the compiler is free
+ * to lay a loop out otherwise; what it cannot unroll is an error (-Wpass-failed).
+ */
+#define UNROLL _Pragma("clang loop unroll(full)")
+
 /* The compiler may neither keep a value in a register across this line nor guess what stands in memory after it. */
 #define BARRIER() __asm__ volatile("" ::: "memory")
 

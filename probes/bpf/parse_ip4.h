@@ -29,6 +29,7 @@ INLINE __u32 np_walk_options(struct np_state *st, __u32 size)
 	__u32 at = 0;
 	__u32 i;
 
+	UNROLL
 	for (i = 0; i < 40; i++) {
 		__u32 type, length;
 
@@ -55,8 +56,10 @@ INLINE __u32 np_walk_options(struct np_state *st, __u32 size)
 
 INLINE __u32 np_parse_options(np_ctx *ctx, struct np_state *st, __u32 offset, __u32 size)
 {
+	/* The compiler knows these bounds, older verifiers do not. */
+	size = FORGET(st->forgotten, size);
 	if (size < 4 || size > 40)
-		return NP_R_MALFORMED;
+		return NP_R_INTERNAL;
 	if (np_load(ctx, offset, st->buffer, size))
 		return NP_R_UNREADABLE;
 	return np_walk_options(st, size);

@@ -55,6 +55,7 @@ INLINE __u32 np_walk_headers(np_ctx *ctx, struct np_state *st, struct np_chain6 
 	__u32 next = chain->next;
 	__u32 i;
 
+	UNROLL
 	for (i = 0; i <= NP_IP6_MAX_HEADERS; i++) {
 		__u8 *bytes;
 		__u32 size;

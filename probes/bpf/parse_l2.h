@@ -80,6 +80,7 @@ INLINE __u32 np_parse_ethernet(np_ctx *ctx, struct np_state *st, __u32 *next)
 	if (ctx->vlan_present && !np_add_tag(st, &tags, ctx->vlan_tci))
 		return NP_R_MALFORMED;
 #endif
+	UNROLL
 	for (i = 0; i < 5; i++) {
 		__u16 *field;
 		__u16 type;

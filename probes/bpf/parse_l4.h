@@ -151,14 +151,15 @@ INLINE __u32 np_parse_known(np_ctx *ctx, struct np_state *st)
 INLINE __u32 np_keep_first_bytes(np_ctx *ctx, struct np_state *st)
 {
 	__u32 size = st->l4_bytes;
+	__u32 last;
 
-	if (size > sizeof(st->l4))
-		size = sizeof(st->l4);
-	size = FORGET(st->forgotten, size);
 	if (size == 0)
 		return 0;
-	if (size > sizeof(st->l4))
+	/* Counted from 0, so that every verifier sees that at least one byte is read. */
+	last = FORGET(st->forgotten, (size < sizeof(st->l4) ? size : sizeof(st->l4)) - 1);
+	if (last >= sizeof(st->l4))
 		return NP_R_INTERNAL;
+	size = last + 1;
 	st->l4_length = size;
 	return np_load(ctx, st->l4_offset, st->l4, size) ? NP_R_UNREADABLE : 0;
 }

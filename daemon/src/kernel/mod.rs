@@ -19,6 +19,8 @@ mod flows;
 mod generation;
 mod inspect;
 mod libbpf;
+#[cfg(test)]
+mod lifecycle;
 mod links;
 mod maps;
 mod objects;

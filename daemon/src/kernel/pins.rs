@@ -3,7 +3,7 @@
 //! ```text
 //! <bpffs>/                      locked while an instance works on it
 //!   abi<NP_ABI>/                layout of maps and programs: another number is never taken for ours
-//!     <map>                     what all generations share
+//!     maps/                     what all generations share
 //!     programs-<digest>/        main programs and epilogues, by digest of the objects they came from
 //!     generation-<n>/           maps of one generation; `meta` is pinned last, `objects-<digest>` says who built it
 //!     links/<ifindex>-<hook>    TCX and XDP links
@@ -67,9 +67,14 @@ impl Pins {
         self.base.join(format!("abi{}", abi::NP_ABI))
     }
 
+    /// All shared maps.
+    pub fn maps(&self) -> PathBuf {
+        self.abi().join("maps")
+    }
+
     /// A shared map.
     pub fn shared(&self, map: &str) -> PathBuf {
-        self.abi().join(map)
+        self.maps().join(map)
     }
 
     /// Shared programs made from objects of that digest.
@@ -84,7 +89,7 @@ impl Pins {
 
     /// All link pins.
     pub fn links(&self) -> PathBuf {
-        self.abi().join("attached")
+        self.abi().join("links")
     }
 
     /// One link pin.

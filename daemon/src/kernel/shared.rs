@@ -38,7 +38,6 @@ pub fn facts_of(spec: &MapSpec, measured: u32) -> MapFacts {
 
 /// Adopts or creates every shared map. A flow table of another size is kept, with a warning: its flows are worth more.
 pub fn open_maps(pins: &Pins, connections: u32, half_open: u32, warnings: &mut Vec<String>) -> Result<Maps> {
-    pins::ensure_directory(&pins.links())?;
     let mut maps = Maps::new();
     for spec in MAPS.iter().filter(|spec| spec.scope == Scope::Shared) {
         let measured = if spec.name == "connections" { connections } else { half_open };
@@ -154,7 +153,9 @@ pub fn claim_namespace(pins: &Pins, warnings: &mut Vec<String>) -> Result<()> {
         warnings.push(format!("{} held the remains of another network namespace; they were removed", pins.base().display()));
         pins::remove_tree(&pins.abi())?;
     }
-    pins::ensure_directory(&pins.abi())?;
+    for directory in [pins.maps(), pins.links()] {
+        pins::ensure_directory(&directory)?;
+    }
     let map = Map::create("namespace", MapFacts { kind: ARRAY, key_size: 4, value_size: 8, max_entries: 1, flags: 0 })?;
     map.set(&0u32, &ours)?;
     map.pin(&path)

@@ -83,3 +83,16 @@ impl Serialize for Diagnostic {
         out.end()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_form_names_the_place() {
+        let place = Place { file: Arc::from("/etc/netpol.d/a.toml"), start: 12, end: 13, line: 2, column: 1, label: None };
+        let said = Diagnostic { severity: Severity::Warning, message: "odd".into(), place: Some(place), related: Vec::new(), help: None };
+        let wanted = r#"{"severity":"warning","message":"odd","file":"/etc/netpol.d/a.toml","line":2,"column":1,"help":null}"#;
+        assert_eq!(serde_json::to_string(&said).unwrap(), wanted);
+    }
+}

@@ -1,5 +1,6 @@
 //! Byte ranges of policy files, and what they are called: file, line, column.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::diagnose::{Diagnostic, Place, Severity};
@@ -38,6 +39,8 @@ struct Lines {
 #[derive(Debug)]
 pub struct Report {
     files: Vec<Lines>,
+    /// File and first byte of every error.
+    refused: BTreeSet<(usize, usize)>,
     /// In the order of discovery.
     pub diagnostics: Vec<Diagnostic>,
     /// Some file could not be read as TOML, so a name that is not found may stand there.
@@ -52,7 +55,7 @@ impl Report {
             text: file.text.clone(),
             starts: std::iter::once(0).chain(file.text.match_indices('\n').map(|(at, _)| at + 1)).collect(),
         };
-        Report { files: snapshot.files.iter().map(lines).collect(), diagnostics: Vec::new(), incomplete: false }
+        Report { files: snapshot.files.iter().map(lines).collect(), refused: BTreeSet::new(), diagnostics: Vec::new(), incomplete: false }
     }
 
     /// Says an error; the result takes label, help and further places.
@@ -65,22 +68,18 @@ impl Report {
         self.say(Severity::Warning, span, message.into())
     }
 
-    /// Whether anything was refused so far.
-    pub fn has_errors(&self) -> bool {
-        self.diagnostics.iter().any(|d| d.severity == Severity::Error)
-    }
-
     /// Whether anything was refused at exactly this place or in the block that it heads.
     pub fn has_error_within(&self, head: Span) -> bool {
-        let path = &self.files[head.file].path;
         let text = &self.files[head.file].text;
         let end = text.get(head.end..).and_then(|rest| rest.find("\n[[")).map_or(text.len(), |at| head.end + at);
-        let inside = |place: &Place| place.file == *path && (head.start..end).contains(&place.start);
-        self.diagnostics.iter().any(|d| d.severity == Severity::Error && d.place.as_ref().is_some_and(inside))
+        self.refused.range((head.file, head.start)..(head.file, end)).next().is_some()
     }
 
     fn say(&mut self, severity: Severity, span: Span, message: String) -> &mut Diagnostic {
         let place = self.place(span);
+        if severity == Severity::Error {
+            self.refused.insert((span.file, span.start));
+        }
         self.push(Diagnostic { severity, message, place: Some(place), related: Vec::new(), help: None })
     }
 

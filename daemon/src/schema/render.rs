@@ -37,6 +37,9 @@ fn render_one(diagnostic: &Diagnostic, snapshot: &Snapshot, renderer: &Renderer,
     if let Some(primary) = places.first().filter(|shown| shown.line.is_none()) {
         let text = level.title(&message);
         out.push_str(&format!("{}\n --> {}\n", renderer.render(text), primary.position));
+        for shown in &places[1..] {
+            out.push_str(&format!(" ::: {}: {}\n", shown.position, shown.label.as_deref().unwrap_or("see also")));
+        }
         out.extend(help.map(|help| format!("  = help: {help}\n")));
         return;
     }

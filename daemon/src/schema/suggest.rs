@@ -36,7 +36,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 }
 
 /// Help for a wrong word: the nearest right one, or all of them.
-pub fn help<'a>(word: &str, what: &str, candidates: &[&'a str]) -> String {
+pub fn help(word: &str, what: &str, candidates: &[&str]) -> String {
     match nearest(word, candidates.iter().copied()) {
         Some(candidate) => format!("did you mean `{candidate}`?"),
         None if candidates.is_empty() => format!("there are no {what}"),

@@ -6,6 +6,8 @@
 mod set_files;
 mod stable;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -116,6 +118,13 @@ pub fn read(dir: &Path) -> Result<Snapshot, SourceError> {
 }
 
 impl Snapshot {
+    /// A snapshot of files that were never on a disk; set files are still looked for in `directory`.
+    pub fn of(directory: &Path, files: &[(String, Vec<u8>)]) -> Snapshot {
+        let mut files: Vec<_> = files.iter().map(|(name, bytes)| stable::policy_file(directory, name.clone(), Ok(bytes.clone()))).collect();
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        Snapshot { directory: directory.to_path_buf(), files, globs: Vec::new(), set_files: Vec::new(), fresh: true }
+    }
+
     /// Every file as if it were the only one, for salvage.
     pub fn each_alone(&self) -> impl Iterator<Item = Snapshot> + '_ {
         self.files.iter().map(|file| Snapshot { files: vec![file.clone()], ..self.clone() })

@@ -65,17 +65,20 @@ fn read_round(dir: &Path) -> Result<Vec<SourceFile>, SourceError> {
     let mut files = Vec::new();
     for name in &names {
         let opened = rustix::fs::openat(&directory, name.as_c_str(), OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty());
-        let shown = name.to_string_lossy().into_owned();
-        let path = dir.join(&shown).to_string_lossy().into_owned();
         let content = match opened {
             Ok(descriptor) => read_open(&mut File::from(descriptor), MAX_POLICY_FILE),
             Err(cause) => Err(cannot_read(&cause.into())),
         };
-        let content = content.and_then(|bytes| if bytes.is_empty() { Err(empty()) } else { Ok(bytes) });
-        let (text, problem) = text_of(content);
-        files.push(SourceFile { name: shown, path, text, problem });
+        files.push(policy_file(dir, name.to_string_lossy().into_owned(), content));
     }
     Ok(files)
+}
+
+/// A policy file of these bytes, or of what forbids to read them.
+pub(super) fn policy_file(dir: &Path, name: String, content: Result<Vec<u8>, FileProblem>) -> SourceFile {
+    let path = dir.join(&name).to_string_lossy().into_owned();
+    let (text, problem) = text_of(content.and_then(|bytes| if bytes.is_empty() { Err(empty()) } else { Ok(bytes) }));
+    SourceFile { name, path, text, problem }
 }
 
 /// `*.toml`; not dot-files and what editors leave behind (`*~`, `*.swp` and `*.tmp` do not end in `.toml` anyway).

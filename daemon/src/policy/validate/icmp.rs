@@ -93,7 +93,7 @@ pub(super) fn icmp(report: &mut Report, protocol: u8, block: &IcmpBlock) -> Opti
 
 fn number(what: &str, value: &Scalar, names: Names) -> Result<u8, Refused> {
     match value {
-        Scalar::Integer(number) => u8::try_from(*number).map_err(|_| refused(format!("{what} {number} is not between 0 and 255"))),
+        Scalar::Integer(number) => u8::try_from(*number).map_err(|_range| refused(format!("{what} {number} is not between 0 and 255"))),
         Scalar::Word(word) => names.iter().find(|(name, _)| name == word).map(|(_, number)| *number).ok_or_else(|| {
             let known: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
             let help = if known.is_empty() { "write it as a number".to_owned() } else { suggest::help(word, "known names", &known) };

@@ -60,6 +60,10 @@ impl Ranges {
     }
 
     /// Only the addresses of one family.
+    pub(super) fn is_empty(&self) -> bool {
+        self.v4.is_empty() && self.v6.is_empty()
+    }
+
     pub(super) fn has(&self, family: Family) -> bool {
         match family {
             Family::V4 => !self.v4.is_empty(),

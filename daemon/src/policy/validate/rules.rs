@@ -34,8 +34,9 @@ pub(super) fn ids(block: &PolicyBlock, report: &mut Report) -> Vec<Option<String
             Some(id) => (words::name(report, "rule id", id), id.span),
             None => (Some(derived), rule.span),
         };
-        if let Some(id) = &id {
-            if let Some((first, first_given)) = taken.get(id).copied() {
+        let taken_by = id.as_ref().and_then(|id| taken.get(id).copied());
+        match (id, taken_by) {
+            (Some(id), Some((first, first_given))) => {
                 let first = report.place(first);
                 let message = if given && first_given {
                     format!("two rules of this policy have the id `{id}`")
@@ -43,11 +44,13 @@ pub(super) fn ids(block: &PolicyBlock, report: &mut Report) -> Vec<Option<String
                     format!("the id `{id}` is given to one rule, and another without `id` is called so by its position")
                 };
                 report.error(span, message).also(first, "the other rule").help("give each rule an id of its own");
-            } else {
-                taken.insert(id.clone(), (span, given));
+                ids.push(None);
+            }
+            (id, _) => {
+                taken.extend(id.clone().map(|id| (id, (span, given))));
+                ids.push(id);
             }
         }
-        ids.push(id);
     }
     ids
 }

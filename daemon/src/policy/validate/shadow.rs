@@ -30,11 +30,21 @@ pub(super) fn warn(rules: &[Rule], blocks: &[RuleBlock], sets: &SetTable, report
             let (first, second) = (&resolved[*earlier], &resolved[later]);
             keys_cover(&rules[*earlier], rule) && covers(&first.0, &second.0, rule) && covers(&first.1, &second.1, rule)
         };
+        if resolved[later].0.is_void() || resolved[later].1.is_void() {
+            continue;
+        }
         let Some(earlier) = (0..later).find(shadows) else { continue };
         let place = report.place(blocks[earlier].span);
         let message =
             format!("the rule `{}` never decides: the earlier rule `{}` matches everything that it matches", rule.id, rules[earlier].id);
         report.warning(block.span, message).also(place, "the earlier rule").help("put the narrower rule first, or take it out");
+    }
+}
+
+impl Resolved<'_> {
+    /// Nothing can match: that is said elsewhere.
+    fn is_void(&self) -> bool {
+        self.ports.is_empty() || self.addresses.as_ref().is_some_and(Ranges::is_empty)
     }
 }
 

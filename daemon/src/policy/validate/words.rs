@@ -79,7 +79,7 @@ pub(super) fn name(report: &mut Report, what: &str, name: &At<String>) -> Option
 /// Name of a protocol, or its number.
 pub(super) fn protocol(value: &Scalar) -> Result<u8, Refused> {
     match value {
-        Scalar::Integer(number) => u8::try_from(*number).map_err(|_| refused(format!("protocol {number} is not between 0 and 255"))),
+        Scalar::Integer(number) => u8::try_from(*number).map_err(|_range| refused(format!("protocol {number} is not between 0 and 255"))),
         Scalar::Word(word) => PROTOCOLS.iter().find(|(name, _)| name == word).map(|(_, number)| *number).ok_or_else(|| {
             let help = match word.parse::<u8>() {
                 Ok(number) => format!("write the number without quotes: {number}"),
@@ -142,7 +142,7 @@ pub(super) fn duration(text: &str) -> Result<u64, Refused> {
     let mut former = u64::MAX;
     while !rest.is_empty() {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
+        let number: u64 = rest[..digits].parse().map_err(|_digits| wrong())?;
         let unit = match rest.as_bytes().get(digits) {
             Some(b's') => 1,
             Some(b'm') => 60,

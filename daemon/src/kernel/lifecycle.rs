@@ -1,0 +1,409 @@
+//! Tests of the whole kernel side with the real programs: what a daemon does in its life, in a namespace and on a bpffs of its own.
+
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use netpol_probes::abi;
+
+use super::tests::{Namespace, Scratch, needs_root};
+use super::*;
+use crate::compile::ruleset::{ChainInfo, Core, DeviceKind, LinkPlan, RuleInfo};
+use crate::plan::observed::XdpObserved;
+use crate::plan::{Options, plan, plan_with};
+use crate::policy::model::{Direction, Hook, Origin, XdpMode};
+
+const SHOT: u32 = 2;
+const GO_ON: u32 = u32::MAX;
+const SECOND: u64 = 1_000_000_000;
+
+/// What one test works in: a namespace with a veth pair, a bpffs. Dropped last.
+struct Bench {
+    scratch: Scratch,
+    _namespace: Namespace,
+}
+
+impl Bench {
+    fn new(name: &str) -> Bench {
+        let bench = Bench { scratch: Scratch::new(name), _namespace: Namespace::enter() };
+        ip(&["add", "np0", "type", "veth", "peer", "name", "np1"]);
+        bench
+    }
+
+    fn open(&self) -> Kernel {
+        Kernel::open(&self.scratch.path, 1024, 512).unwrap()
+    }
+}
+
+fn ip(arguments: &[&str]) {
+    // The child inherits this thread's network namespace.
+    assert!(Command::new("timeout").args(["5", "ip", "link"]).args(arguments).status().unwrap().success(), "ip link {arguments:?}");
+}
+
+/// A ruleset of one chain without rules at the ingress hook, whose default is told.
+fn ruleset(kernel: &Kernel, default_action: u32, names: &[&str]) -> Ruleset {
+    let origin = Origin { file: "t.toml".into(), line: 1, column: 1 };
+    let mut timeouts = [0; abi::NP_TIMEOUTS as usize];
+    timeouts.fill(60 * SECOND);
+    let core = Core {
+        slot: abi::np_slot { timeouts, ..Default::default() },
+        connections: 1024,
+        half_open: 512,
+        addresses4: Vec::new(),
+        addresses6: Vec::new(),
+        classes: vec![abi::np_class::default()],
+        chains: vec![abi::np_chain { default_action: default_action as u8, ..Default::default() }],
+        layers: Vec::new(),
+        views: Vec::new(),
+        rows: Vec::new(),
+        row_defaults: Vec::new(),
+        decisions: Vec::new(),
+        candidates: Vec::new(),
+        l4_protocols: vec![
+            abi::np_protocol { destination_table: abi::NP_NONE, source_table: abi::NP_NONE, ..Default::default() };
+            2 * abi::NP_PROTOCOLS as usize
+        ],
+        l4_tables: Vec::new(),
+        l4_flags: vec![0; 256],
+        l4_vlans: Vec::new(),
+        l4_dims: abi::np_l4_dims { s: 1, f: 1, v: 2, total: 2 },
+        l4_combine: vec![0, 0],
+        rules: Vec::new(),
+        failsafe: Vec::new(),
+        ethertypes: Vec::new(),
+        rule_info: Vec::<RuleInfo>::new(),
+        chain_info: vec![ChainInfo {
+            policies: vec!["p".into()],
+            direction: Direction::Ingress,
+            hook: Hook::Ingress,
+            default_policy: "p".into(),
+            default_origin: origin,
+        }],
+    };
+    let facts = kernel.links().unwrap();
+    let wanted = facts.iter().filter(|fact| names.contains(&fact.name.as_str()));
+    let links = wanted.map(|fact| (fact.ifindex, link_plan(fact))).collect();
+    Ruleset { core, links }
+}
+
+fn link_plan(fact: &LinkFacts) -> LinkPlan {
+    LinkPlan {
+        ifindex: fact.ifindex,
+        name: fact.name.clone(),
+        device: fact.device,
+        record: abi::np_link { chain: [0, abi::NP_NONE], ..Default::default() },
+        xdp: None,
+        policies: vec!["p".into()],
+    }
+}
+
+fn reach(kernel: &mut Kernel, wanted: &Ruleset) -> Outcome {
+    let actions = plan(wanted, &kernel.observe().unwrap());
+    let outcome = kernel.execute(wanted, &actions).unwrap();
+    assert_eq!(outcome.failures, Vec::<String>::new());
+    outcome
+}
+
+fn index(kernel: &Kernel, name: &str) -> u32 {
+    kernel.links().unwrap().iter().find(|fact| fact.name == name).unwrap().ifindex
+}
+
+/// An Ethernet frame with a UDP datagram; `port` makes it a new flow.
+fn frame(port: u16) -> Vec<u8> {
+    let mut bytes = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+    bytes.extend([0x45, 0, 0, 36, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 2, 10, 0, 0, 1]);
+    bytes.extend(port.to_be_bytes());
+    bytes.extend([0, 53, 0, 16, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    bytes
+}
+
+fn verdict(kernel: &Kernel, name: &str, port: u16) -> u32 {
+    let entry = Entry::Tc(DeviceKind::Ethernet, Hook::Ingress);
+    kernel.test_run(entry, index(kernel, name), &frame(port)).unwrap().verdict
+}
+
+/// Everything but the clock.
+fn state(kernel: &Kernel) -> Observed {
+    Observed { now: 0, ..kernel.observe().unwrap() }
+}
+
+#[test]
+fn policy_is_enforced_exchanged_and_taken_off() {
+    needs_root!();
+    let bench = Bench::new("life");
+    let empty = pins::names(&bench.scratch.path).unwrap(); // some kernels put iterators of their own into every bpffs
+    let mut kernel = bench.open();
+    assert_eq!(kernel.warnings(), Vec::<String>::new());
+    let deny = ruleset(&kernel, abi::NP_DENY, &["np0"]);
+    assert_eq!(verdict(&kernel, "np0", 1), GO_ON, "nothing is judged before the first generation");
+    assert_eq!(reach(&mut kernel, &deny).generation, 1);
+    assert_eq!(plan(&deny, &kernel.observe().unwrap()), []);
+    assert_eq!((verdict(&kernel, "np0", 2), verdict(&kernel, "np1", 2)), (SHOT, GO_ON));
+    assert_eq!(kernel.reasons().unwrap()[0][abi::NP_R_DEFAULT as usize], 1);
+    assert_eq!(kernel.counters().unwrap()[0].packets, 1);
+
+    let allow = ruleset(&kernel, abi::NP_ALLOW, &["np0"]);
+    assert_eq!(reach(&mut kernel, &allow).generation, 2);
+    assert_eq!(kernel.counters().unwrap()[0].packets, 1, "counts go on in the next generation");
+    assert_eq!(verdict(&kernel, "np0", 3), GO_ON);
+    assert_eq!(kernel.flows().unwrap().len(), 1);
+
+    assert_eq!(kernel.rollback().unwrap().unwrap().running, 1);
+    assert_eq!(verdict(&kernel, "np0", 4), SHOT);
+    assert_eq!(kernel.detach_all().unwrap(), ["np0"]);
+    assert_eq!(pins::names(&bench.scratch.path).unwrap(), empty);
+    assert_eq!(inspect(&bench.scratch.path).unwrap(), None);
+}
+
+#[test]
+fn restarted_daemon_adopts_what_runs_with_its_connections() {
+    needs_root!();
+    let bench = Bench::new("adopt");
+    let mut kernel = bench.open();
+    let allow = ruleset(&kernel, abi::NP_ALLOW, &["np0", "np1"]);
+    reach(&mut kernel, &allow);
+    verdict(&kernel, "np0", 9);
+    let before = (state(&kernel), kernel.flows().unwrap());
+    drop(kernel);
+
+    let looked = inspect(&bench.scratch.path).unwrap().unwrap();
+    let mut enforced = looked.enforced;
+    enforced.sort();
+    assert_eq!((looked.word.running, enforced), (1, vec!["np0".into(), "np1".into()]));
+
+    let kernel = Kernel::open(&bench.scratch.path, 4096, 512).unwrap();
+    assert!(kernel.warnings()[0].contains("`connections` keeps its 1024 entries"), "{:?}", kernel.warnings());
+    assert_eq!((state(&kernel), kernel.flows().unwrap()), before);
+    assert_eq!(plan(&allow, &kernel.observe().unwrap()), []);
+}
+
+#[test]
+fn second_instance_is_refused_while_the_first_lives() {
+    needs_root!();
+    let bench = Bench::new("lock");
+    let kernel = bench.open();
+    let error = Kernel::open(&bench.scratch.path, 1024, 512).err().unwrap().to_string();
+    assert!(error.contains("another netpol-ebpf") && error.contains(&std::process::id().to_string()), "{error}");
+    drop(kernel);
+    bench.open();
+}
+
+#[test]
+fn other_network_namespace_does_not_take_over_live_links() {
+    needs_root!();
+    let bench = Bench::new("netns");
+    let mut kernel = bench.open();
+    let deny = ruleset(&kernel, abi::NP_DENY, &["np0"]);
+    reach(&mut kernel, &deny);
+    drop(kernel);
+    let elsewhere = Namespace::enter();
+    let error = Kernel::open(&bench.scratch.path, 1024, 512).err().unwrap().to_string();
+    assert!(error.contains("another network namespace"), "{error}");
+    drop(elsewhere);
+    assert_eq!(verdict(&bench.open(), "np0", 1), SHOT);
+}
+
+#[test]
+fn failed_build_leaves_the_running_generation_as_it_was() {
+    needs_root!();
+    let bench = Bench::new("fail");
+    let mut kernel = bench.open();
+    let deny = ruleset(&kernel, abi::NP_DENY, &["np0"]);
+    reach(&mut kernel, &deny);
+    let before = state(&kernel);
+    let mut wrong = ruleset(&kernel, abi::NP_ALLOW, &["np0", "np1"]);
+    wrong.core.classes = vec![abi::np_class::default(); abi::NP_MAX_CLASSES as usize + 1];
+    let actions = plan(&wrong, &kernel.observe().unwrap());
+    let error = kernel.execute(&wrong, &actions).unwrap_err().to_string();
+    assert!(error.contains("`classes` needs 65537 entries"), "{error}");
+    assert_eq!(state(&kernel), before);
+    assert_eq!(verdict(&kernel, "np0", 1), SHOT);
+}
+
+#[test]
+fn plan_that_cannot_be_finished_is_undone_at_every_step() {
+    needs_root!();
+    let bench = Bench::new("undo");
+    let mut kernel = bench.open();
+    let deny = ruleset(&kernel, abi::NP_DENY, &["np0"]);
+    reach(&mut kernel, &deny);
+    let before = state(&kernel);
+    let mut wanted = ruleset(&kernel, abi::NP_ALLOW, &["np0", "np1"]);
+    wanted.links.values_mut().for_each(|link| link.xdp = Some(XdpMode::Generic));
+    let actions = plan(&wanted, &kernel.observe().unwrap());
+    let commit = actions.iter().position(|action| matches!(action, Action::Commit { .. })).unwrap();
+    for stop in 0..commit {
+        // What runs is never removed: this action fails wherever it stands.
+        let mut broken = actions.clone();
+        broken.insert(stop, Action::Commit { word: GenerationWord { running: 77, former: 0 }, before: kernel.word() });
+        let error = kernel.execute(&wanted, &broken).unwrap_err();
+        assert!(matches!(&error, Error::Action { undo, .. } if undo.is_empty()), "{error}");
+        assert_eq!(state(&kernel), before, "stopped before {}", actions[stop]);
+    }
+    assert_eq!(kernel.execute(&wanted, &actions).unwrap().generation, 2);
+}
+
+#[test]
+fn killed_in_the_middle_of_a_build_the_next_daemon_sweeps() {
+    needs_root!();
+    let bench = Bench::new("killed");
+    let mut kernel = bench.open();
+    let deny = ruleset(&kernel, abi::NP_DENY, &["np0"]);
+    reach(&mut kernel, &deny);
+    let allow = ruleset(&kernel, abi::NP_ALLOW, &["np0", "np1"]);
+    let actions = plan(&allow, &kernel.observe().unwrap());
+    let commit = actions.iter().position(|action| matches!(action, Action::Commit { .. })).unwrap();
+    for stop in 1..=commit {
+        kernel.execute(&allow, &actions[..stop]).unwrap();
+        drop(kernel);
+        kernel = bench.open();
+        assert_eq!(verdict(&kernel, "np0", 1), SHOT, "killed before {}", actions[stop]);
+        reach(&mut kernel, &deny);
+        assert_eq!(plan(&deny, &kernel.observe().unwrap()), []);
+        assert_eq!(kernel.observe().unwrap().generations.len(), 1);
+    }
+}
+
+#[test]
+fn unconfirmed_generation_returns_by_itself() {
+    needs_root!();
+    let bench = Bench::new("deadline");
+    let mut kernel = bench.open();
+    let deny = ruleset(&kernel, abi::NP_DENY, &["np0"]);
+    reach(&mut kernel, &deny);
+    let allow = ruleset(&kernel, abi::NP_ALLOW, &["np0"]);
+    let until = |time| Options { deadline: Some(boot_time() + time), ..Options::default() };
+    let actions = plan_with(&allow, &kernel.observe().unwrap(), until(SECOND));
+    kernel.execute(&allow, &actions).unwrap();
+    assert_eq!(verdict(&kernel, "np0", 1), GO_ON);
+    drop(kernel);
+    thread::sleep(Duration::from_millis(1100));
+
+    let mut kernel = bench.open();
+    assert_eq!(verdict(&kernel, "np0", 2), SHOT, "the programs return, with no daemon");
+    assert!(kernel.observe().unwrap().expired());
+    assert!(!kernel.confirm().unwrap());
+    reach(&mut kernel, &deny);
+    assert_eq!(kernel.word(), GenerationWord { running: 1, former: 2 });
+
+    let actions = plan_with(&allow, &kernel.observe().unwrap(), until(100 * SECOND));
+    kernel.execute(&allow, &actions).unwrap();
+    assert!(kernel.confirm().unwrap());
+    assert_eq!((kernel.deadline().unwrap(), verdict(&kernel, "np0", 3)), (0, GO_ON));
+}
+
+#[test]
+fn interfaces_come_and_go() {
+    needs_root!();
+    let bench = Bench::new("links");
+    let mut kernel = bench.open();
+    let names = ["np0", "np1", "np2"];
+    let wanted = ruleset_of(&kernel, &names);
+    reach(&mut kernel, &wanted);
+    ip(&["add", "np2", "type", "veth", "peer", "name", "np3"]);
+    let wanted = ruleset_of(&kernel, &names);
+    reach(&mut kernel, &wanted);
+    assert_eq!((kernel.word().running, verdict(&kernel, "np2", 1)), (1, SHOT));
+
+    // Gone between plan and execution.
+    let old = index(&kernel, "np2");
+    let mut changed = ruleset_of(&kernel, &names);
+    changed.core.slot.flags = abi::NP_SLOT_KEEP;
+    let actions = plan(&changed, &kernel.observe().unwrap());
+    ip(&["del", "np2"]);
+    assert_eq!(kernel.execute(&changed, &actions).unwrap().generation, 2);
+
+    // Another device of the same name and index.
+    ip(&["add", "np2", "index", &old.to_string(), "type", "veth", "peer", "name", "np3"]);
+    assert_eq!(index(&kernel, "np2"), old);
+    assert!(kernel.observe().unwrap().links[&old].dead_pins);
+    reach(&mut kernel, &changed);
+    assert_eq!(plan(&changed, &kernel.observe().unwrap()), []);
+    assert_eq!(verdict(&kernel, "np2", 1), SHOT);
+
+    ip(&["del", "np2"]);
+    let mut wanted = ruleset_of(&kernel, &names);
+    wanted.core.slot.flags = abi::NP_SLOT_KEEP;
+    reach(&mut kernel, &wanted);
+    assert!(!kernel.observe().unwrap().links.contains_key(&old));
+}
+
+fn ruleset_of(kernel: &Kernel, names: &[&str]) -> Ruleset {
+    ruleset(kernel, abi::NP_DENY, names)
+}
+
+#[test]
+fn new_interface_that_vanishes_before_it_is_attached_is_a_note() {
+    needs_root!();
+    let bench = Bench::new("vanish");
+    let mut kernel = bench.open();
+    let wanted = ruleset_of(&kernel, &["np0", "np1"]);
+    let actions = plan(&wanted, &kernel.observe().unwrap());
+    ip(&["del", "np0"]);
+    let outcome = kernel.execute(&wanted, &actions).unwrap();
+    assert_eq!((outcome.generation, outcome.notes.len()), (1, 2), "{outcome:?}");
+}
+
+#[test]
+fn xdp_is_attached_flagged_exchanged_and_taken_off() {
+    needs_root!();
+    let bench = Bench::new("xdp-life");
+    let mut kernel = bench.open();
+    let mut wanted = ruleset_of(&kernel, &["np0"]);
+    let np0 = index(&kernel, "np0");
+    for (mode, native) in [(XdpMode::Auto, true), (XdpMode::Generic, false), (XdpMode::Native, true)] {
+        wanted.links.get_mut(&np0).unwrap().xdp = Some(mode);
+        let outcome = reach(&mut kernel, &wanted);
+        assert_eq!(outcome.warnings, Vec::<String>::new());
+        let there = kernel.observe().unwrap();
+        assert_eq!(matches!(there.links[&np0].xdp, XdpObserved::Native { .. }), native, "{mode:?}");
+        assert!(there.links[&np0].xdp.is_ours());
+        assert_ne!(there.records[&(1, np0)].flags & abi::NP_LINK_XDP, 0);
+        assert_eq!(plan(&wanted, &there), []);
+    }
+    wanted.links.get_mut(&np0).unwrap().xdp = None;
+    reach(&mut kernel, &wanted);
+    let there = kernel.observe().unwrap();
+    assert_eq!((there.links[&np0].xdp, there.records[&(1, np0)].flags & abi::NP_LINK_XDP), (XdpObserved::None, 0));
+}
+
+#[test]
+fn clsact_serves_where_tcx_is_missing() {
+    needs_root!();
+    let bench = Bench::new("clsact-life");
+    let features = Features::probe().unwrap();
+    let open = || Kernel::open_with(&bench.scratch.path, 1024, 512, features.clone(), TcAttachment::Clsact).unwrap();
+    let mut kernel = open();
+    let deny = ruleset_of(&kernel, &["np0"]);
+    reach(&mut kernel, &deny);
+    let there = kernel.observe().unwrap();
+    let np0 = index(&kernel, "np0");
+    assert!([Hook::Ingress, Hook::Egress].iter().all(|hook| there.links[&np0].tc(*hook).unwrap().attachment == TcAttachment::Clsact));
+    drop(kernel);
+    let mut kernel = open();
+    assert_eq!(plan(&deny, &kernel.observe().unwrap()), []);
+    // Somebody removes the qdisc.
+    assert!(Command::new("timeout").args(["5", "tc", "qdisc", "del", "dev", "np0", "clsact"]).status().unwrap().success());
+    let actions = plan(&deny, &kernel.observe().unwrap());
+    assert_eq!(actions.len(), 2, "{actions:?}");
+    assert_eq!(kernel.execute(&deny, &actions).unwrap().failures, Vec::<String>::new());
+    assert_eq!(plan(&deny, &kernel.observe().unwrap()), []);
+    let none = ruleset_of(&kernel, &[]);
+    reach(&mut kernel, &none);
+    assert!(!kernel.observe().unwrap().links[&np0].attached());
+}
+
+#[test]
+fn flows_of_vanished_interfaces_are_swept() {
+    needs_root!();
+    let bench = Bench::new("flows");
+    let mut kernel = bench.open();
+    let allow = ruleset(&kernel, abi::NP_ALLOW, &["np0"]);
+    reach(&mut kernel, &allow);
+    for port in 1..=20 {
+        verdict(&kernel, "np0", port);
+    }
+    assert_eq!((kernel.flows().unwrap().len(), kernel.sweep_flows().unwrap()), (20, 0));
+    ip(&["del", "np0"]);
+    assert_eq!((kernel.sweep_flows().unwrap(), kernel.flows().unwrap().len()), (20, 0));
+}
