@@ -65,6 +65,7 @@ pub struct Features {
 impl Features {
     /// Tries everything; loads programs, but attaches none.
     pub fn probe() -> Result<Features> {
+        super::libbpf::listen_to_libbpf();
         let release = sys::kernel_release()?;
         Ok(Features { release, tcx: probe_tcx(), xdp_link: probe_xdp_link(), batch: probe_batch(), ring_buffer: probe_ring_buffer() })
     }
