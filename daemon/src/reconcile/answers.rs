@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{Reconciler, Refusal};
 use crate::compile::ruleset::{LinkPlan, Ruleset};
 use crate::kernel::{self, CounterTotal, boot_time};
+use crate::plan;
 use crate::plan::observed::{LinkObserved, Observed, TcAttachment, XdpObserved};
 use crate::policy::model::{Action, Direction, EndpointKind, Hook, PolicySet};
 use crate::policy::reason::Reason;
@@ -28,7 +29,10 @@ impl Reconciler {
             .collect();
         let mut warnings = self.warnings.clone();
         match &self.live {
-            Some(live) => warnings.extend(live.warnings.iter().cloned()),
+            Some(live) => {
+                warnings.extend(plan::warnings(&live.ruleset, &observed));
+                warnings.extend(live.warnings.iter().cloned());
+            }
             None => warnings.push("detached: no interface is under policy until `netpol-ebpf apply` or a restart".into()),
         }
         for interface in interfaces.iter().filter(|interface| interface.attach == "none") {

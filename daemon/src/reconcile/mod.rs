@@ -20,7 +20,7 @@ use crate::compile;
 use crate::kernel::{self, Kernel};
 use crate::plan;
 use crate::policy::model::{OnStop, PolicySet, ReloadMode};
-use crate::policy::{self, judge, lint};
+use crate::policy::{self, judge};
 use crate::report;
 use crate::report::names::SharedNames;
 use crate::schema::render;
@@ -270,13 +270,12 @@ impl Reconciler {
 /// Stages 3 and 4: what the files say, proven, and their tests.
 fn check(snapshot: &mut Snapshot, origin: Origin) -> Result<Candidate, Refusal> {
     let loaded = policy::load(snapshot);
-    let mut warnings: Vec<String> = loaded.warnings.iter().map(report::diagnostic_line).collect();
+    let warnings: Vec<String> = loaded.warnings.iter().map(report::diagnostic_line).collect();
     let policies = loaded.policies.map_err(|errors| Refusal::policy(render(&errors, snapshot, false)))?;
     let failures = judge::run_tests(&policies);
     if !failures.is_empty() {
         return Err(Refusal::tests(&failures));
     }
-    warnings.extend(lint::lint(&policies).iter().map(report::lint_line));
     let list_directories = snapshot.set_directories();
     Ok(Candidate { origin, digest: snapshot.digest(), policies, warnings, list_directories })
 }
