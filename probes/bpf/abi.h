@@ -57,7 +57,7 @@ enum np_action {
 
 /*
  * Why a packet was dropped. Exactly one for every drop; 0 counts what was let through.
- * Append only: scripts and dashboards know the names (daemon/src/report/reason.rs).
+ * Append only: scripts and dashboards know the names (daemon/src/policy/reason.rs).
  */
 enum np_reason {
 	NP_ACCEPTED = 0,

@@ -1,5 +1,7 @@
 //! Answers to the control socket: facts of the reconciler and of the kernel, put into the forms of `report`.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::{Reconciler, Refusal};
@@ -38,6 +40,8 @@ impl Reconciler {
         for interface in interfaces.iter().filter(|interface| interface.attach == "none") {
             warnings.push(format!("{} is NOT enforced: our programs are not attached", interface.name));
         }
+        let mut seen = BTreeSet::new();
+        warnings.retain(|warning| seen.insert(warning.clone()));
         let healthy = self.last_error.is_none()
             && self.live.as_ref().is_some_and(|live| live.origin == super::Origin::Directory)
             && interfaces.iter().all(|interface| interface.attach != "none");
