@@ -9,6 +9,8 @@ fn main() -> ExitCode {
     // Under systemd the journal has the time already.
     if std::env::var_os("JOURNAL_STREAM").is_some() {
         logger.format_timestamp(None);
+    } else {
+        logger.format_timestamp_millis();
     }
     logger.init();
     match cli::main() {

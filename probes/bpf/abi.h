@@ -27,9 +27,12 @@
 #define NP_MAX_CANDIDATES 64      /* rules that one packet may be compared with, one by one */
 #define NP_MAX_FRAGMENTS 16384    /* datagrams whose first fragment's verdict is remembered */
 #define NP_MAX_PREFIXES (1 << 22) /* of one family, in one generation */
+#define NP_CONNECTION_RING (1 << 18) /* keys of recent connections, from which the programs sweep (sweep.h); a power of 2 */
+#define NP_HALF_OPEN_RING (1 << 16)
+#define NP_RINGS 2                /* ring_heads: where each ring is written next, then where it is swept next */
 #define NP_MAX_CLASSES (1 << 16)  /* kinds of addresses, in one generation */
 #define NP_MAX_FAILSAFE 64        /* entries: one bit each */
-#define NP_SCRATCH_SIZE 736      /* bytes of the programs' own per-packet state (state.h); of no interest to the daemon */
+#define NP_SCRATCH_SIZE 752      /* bytes of the programs' own per-packet state (state.h); of no interest to the daemon */
 #define NP_MAX_REASONS 64         /* counters kept for each hook */
 #define NP_EVENT_RING (1 << 20)   /* bytes */
 #define NP_PORTS 65536
@@ -54,7 +57,7 @@ enum np_action {
 
 /*
  * Why a packet was dropped. Exactly one for every drop; 0 counts what was let through.
- * Append only: scripts and dashboards know the names (daemon/src/report/reason.rs).
+ * Append only: scripts and dashboards know the names (daemon/src/policy/reason.rs).
  */
 enum np_reason {
 	NP_ACCEPTED = 0,

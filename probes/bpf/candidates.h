@@ -46,9 +46,9 @@ INLINE int np_add_layer(struct np_state *st, __u32 index, __u32 l4_class)
 	struct np_layer *layer = bpf_map_lookup_elem(&layers, &index);
 	struct np_list *list;
 	__u32 *row, *first;
-	__u32 at = st->lists;
+	__u32 at;
 
-	if (!layer || at >= NP_MAX_LAYERS)
+	if (!layer)
 		return 0;
 	if (!np_in_view(layer->source_view, st->source_class, &key.source) ||
 	    !np_in_view(layer->destination_view, st->destination_class, &key.destination))
@@ -64,8 +64,9 @@ INLINE int np_add_layer(struct np_state *st, __u32 index, __u32 l4_class)
 	first = bpf_map_lookup_elem(&candidates, &list->first);
 	if (!first)
 		return 0;
-	st->list[at] = *list;
-	st->head[at] = *first;
+	at = MASKED(st->lists, NP_MAX_LAYERS - 1); /* no more layers than lists: np_collect */
+	st->list[MASKED(at, NP_MAX_LAYERS - 1)] = *list;
+	st->head[MASKED(at, NP_MAX_LAYERS - 1)] = *first;
 	st->lists = at + 1;
 	return 1;
 }
@@ -97,8 +98,10 @@ INLINE int np_collect(struct np_state *st, const struct np_chain *chain, const s
 INLINE __u32 np_next_candidate(struct np_state *st)
 {
 	__u32 best = NP_NONE;
-	__u32 i, which, next;
-	__u32 *rule;
+	__u32 *head, *rule;
+	struct np_list *list;
+	__u32 i, next;
+	__u64 which;
 
 	UNROLL
 	for (i = 0; i < NP_MAX_LAYERS; i++) {
@@ -109,17 +112,17 @@ INLINE __u32 np_next_candidate(struct np_state *st)
 	}
 	if (best == NP_NONE)
 		return NP_NONE;
-	which = *(volatile __u32 *)&st->best;
-	if (which >= NP_MAX_LAYERS)
-		return NP_NONE;
-	st->head[which] = NP_NONE;
-	if (st->list[which].count > 1) {
-		st->list[which].count -= 1;
-		st->list[which].first += 1;
-		next = st->list[which].first;
+	which = MASKED(*(volatile __u32 *)&st->best, NP_MAX_LAYERS - 1);
+	list = &st->list[which];
+	head = &st->head[which];
+	*head = NP_NONE;
+	if (list->count > 1) {
+		list->count -= 1;
+		list->first += 1;
+		next = list->first;
 		rule = bpf_map_lookup_elem(&candidates, &next);
 		if (rule)
-			st->head[which] = *rule;
+			*head = *rule;
 	}
 	return best;
 }

@@ -84,12 +84,12 @@ INLINE void np_track_segment(struct np_flow *flow, const struct np_state *st, __
 		return;
 	}
 	if (flags & NP_FIN) {
-		flow->fin[side & 1] = st->seq + st->payload + 1;
+		flow->fin[MASKED(side, 1)] = st->seq + st->payload + 1;
 		flow->fins |= np_fin_sent(side);
 	}
 	if (!(flags & NP_ACK))
 		return;
-	flow->ack[side & 1] = st->ack;
+	flow->ack[MASKED(side, 1)] = st->ack;
 	if (!(flow->acks & (side ? 2 : 1)))
 		flow->acks |= side ? 2 : 1;
 	if (flow->fins)
@@ -99,8 +99,8 @@ INLINE void np_track_segment(struct np_flow *flow, const struct np_state *st, __
 INLINE void np_count_packet(struct np_flow *flow, const struct np_state *st, __u32 side)
 {
 	flow->seen = st->now;
-	flow->packets[side & 1] += 1;
-	flow->bytes[side & 1] += st->length;
+	flow->packets[MASKED(side, 1)] += 1;
+	flow->bytes[MASKED(side, 1)] += st->length;
 }
 
 #endif

@@ -65,13 +65,10 @@ INLINE void *np_header(np_ctx *ctx, __u32 offset, const __u32 size, void *buffer
 {
 	void *end = NP_CONTEXT_POINTER(ctx, data_end);
 	void *at = NP_CONTEXT_POINTER(ctx, data);
-	__u64 bounded = offset;
 
 	if (offset > NP_MAX_OFFSET)
 		return 0;
-	/* Changes nothing, but says so to the verifier in the very register that is added. */
-	__asm__ volatile("%0 &= %1" : "+r"(bounded) : "i"(NP_MAX_OFFSET));
-	at += bounded;
+	at += MASKED(offset, NP_MAX_OFFSET);
 	if (at + size <= end)
 		return at;
 	if (np_load(ctx, offset, buffer, size))

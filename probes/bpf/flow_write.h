@@ -10,6 +10,7 @@
 #define NETPOL_FLOW_WRITE_H
 
 #include "flow_lookup.h"
+#include "sweep.h"
 
 INLINE void np_delete_flow(struct np_state *st)
 {
@@ -50,10 +51,10 @@ INLINE void np_create_flow(struct np_state *st)
 
 	if (st->todo & NP_DO_ESTABLISHED) {
 		np_fill_new_flow(st, NP_FLOW_ESTABLISHED);
-		failed = bpf_map_update_elem(&connections, &st->key, &st->flow, BPF_ANY);
+		failed = np_insert_connection(st);
 	} else {
 		np_fill_new_flow(st, NP_FLOW_NEW);
-		failed = bpf_map_update_elem(&half_open, &st->key, &st->flow, BPF_ANY);
+		failed = np_insert_half_open(st);
 	}
 	if (failed)
 		np_refuse_full(st);
@@ -109,7 +110,7 @@ INLINE void np_store_flow(struct np_state *st, int answered)
 		bpf_map_update_elem(&connections, &st->key, &st->flow, BPF_EXIST);
 		return;
 	}
-	if (bpf_map_update_elem(&connections, &st->key, &st->flow, BPF_ANY))
+	if (np_insert_connection(st))
 		np_refuse_full(st);
 	else
 		bpf_map_delete_elem(&half_open, &st->key);

@@ -15,7 +15,7 @@
 
 /*
  * Short loops are unrolled. Kernels before 6.3 accept a loop only if its last instruction is a jump, and the compiler is free
- * to lay a loop out otherwise; what it cannot unroll is an error (-Wpass-failed).
+ * to lay a loop out otherwise. tests/loops.rs looks at what it made of the loops.
  */
 #define UNROLL _Pragma("clang loop unroll(full)")
 
@@ -27,6 +27,17 @@
  * zero to four tags, say), the verifier would walk the rest of the program once for each of them.
  */
 #define FORGET(scratch, value) (*(volatile __u32 *)&(scratch) = (value), *(volatile __u32 *)&(scratch))
+
+/*
+ * `value & mask`, as an instruction that the compiler cannot drop although it knows better: the verifier wants to see the bound
+ * in the register that becomes an index, and older ones lose it when a value was kept on the stack.
+ */
+#define MASKED(value, mask) \
+	({ \
+		__u64 masked = (value); \
+		__asm__ volatile("%0 &= %1" : "+r"(masked) : "i"(mask)); \
+		masked; \
+	})
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define NTOHS(x) __builtin_bswap16(x)

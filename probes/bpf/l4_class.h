@@ -24,7 +24,7 @@ INLINE int np_in_table(__u32 table, __u16 index, __u32 *found)
 	ports = bpf_map_lookup_elem(&l4_tables, &table);
 	if (!ports)
 		return 0;
-	*found = ports->class_[index];
+	*found = ports->class_[MASKED(index, NP_PORTS - 1)];
 	return 1;
 }
 

@@ -35,7 +35,7 @@ INLINE __u32 np_walk_options(struct np_state *st, __u32 size)
 
 		if (at >= size || at >= 40)
 			return 0;
-		type = st->buffer[at];
+		type = st->buffer[MASKED(at, sizeof(st->buffer) - 1)];
 		if (type == 0)
 			return 0; /* end of options */
 		if (type == 1) {
@@ -46,7 +46,7 @@ INLINE __u32 np_walk_options(struct np_state *st, __u32 size)
 			return NP_R_SOURCE_ROUTE;
 		if (at + 2 > size || at + 2 > 40)
 			return NP_R_MALFORMED;
-		length = st->buffer[at + 1];
+		length = st->buffer[MASKED(at + 1, sizeof(st->buffer) - 1)];
 		if (length < 2 || at + length > size)
 			return NP_R_MALFORMED;
 		at = FORGET(st->forgotten, at + length);

@@ -5,6 +5,14 @@
 
 #include "candidates.h"
 
+/* More in one run cost verification time at every reload, fewer cost tail calls: most packets have less than this. */
+#define NP_CANDIDATES_AT_ONCE 4
+
+enum np_walk {
+	NP_WALKED = 0,
+	NP_MORE_RULES = 1,
+};
+
 MAP_RULES;
 MAP_RULE_COUNTERS;
 
@@ -53,44 +61,58 @@ INLINE int np_apply(struct np_state *st, const struct np_tuple *t, const struct 
 	return NP_ALLOW;
 }
 
-INLINE void np_apply_default(struct np_state *st, const struct np_chain *chain)
+INLINE int np_apply_default(struct np_state *st)
 {
-	int allows = chain->default_action == NP_ALLOW;
+	struct np_chain *chain = bpf_map_lookup_elem(&chains, &st->chain);
+	int allows;
 
+	if (!chain)
+		return NP_WALKED;
+	allows = chain->default_action == NP_ALLOW;
 	st->rule = NP_NONE;
 	st->reason = allows ? NP_ACCEPTED : NP_R_DEFAULT;
 	np_hit(st, chain->default_counter, !allows && chain->log_default);
+	return NP_WALKED;
 }
 
-/* Leaves reason and rule in st. Whatever goes wrong on the way is NP_R_INTERNAL. */
-INLINE void np_judge_by_rules(struct np_state *st, const struct np_tuple *t, __u32 chain_index)
+/*
+ * Collects the candidates of st->judged in a chain. 0 = a look-up failed that cannot. Whatever goes wrong from here on is
+ * NP_R_INTERNAL, because that is the reason until a rule or the default gives another.
+ */
+INLINE int np_begin_rules(struct np_state *st, __u32 chain_index)
 {
 	struct np_chain *chain = bpf_map_lookup_elem(&chains, &chain_index);
-	__u32 from_policy = 0;
-	__u32 i;
 
 	st->reason = NP_R_INTERNAL;
 	st->rule = NP_NONE;
 	st->chain = chain_index;
-	if (!chain || !np_collect(st, chain, t))
-		return;
-	for (i = 0; i < NP_MAX_CANDIDATES; i++) {
+	st->from_policy = 0;
+	st->steps = 0;
+	return chain && np_collect(st, chain, &st->judged);
+}
+
+/* A few candidates; the program calls itself again for more, so that the verifier walks only these few. */
+INLINE int np_walk_rules(struct np_state *st)
+{
+	__u32 i;
+
+	for (i = 0; i < NP_CANDIDATES_AT_ONCE; i++) {
 		__u32 number = np_next_candidate(st);
 		struct np_rule *rule;
 
-		if (number == NP_NONE) {
-			np_apply_default(st, chain);
-			return;
-		}
+		if (number == NP_NONE)
+			return np_apply_default(st);
 		rule = bpf_map_lookup_elem(&rules, &number);
 		if (!rule)
-			return;
-		if (rule->policy < from_policy)
+			return NP_WALKED;
+		if (rule->policy < st->from_policy)
 			continue;
-		if (np_apply(st, t, rule, number) != NP_PASS)
-			return;
-		from_policy = rule->policy + 1;
+		if (np_apply(st, &st->judged, rule, number) != NP_PASS)
+			return NP_WALKED;
+		st->from_policy = rule->policy + 1;
 	}
+	st->steps += NP_CANDIDATES_AT_ONCE;
+	return st->steps < NP_MAX_CANDIDATES ? NP_MORE_RULES : NP_WALKED;
 }
 
 #endif

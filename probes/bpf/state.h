@@ -120,7 +120,10 @@ struct np_state {
 	__u32 log;
 	__u32 forgotten; /* FORGET() */
 
-	/* the walk through the rules */
+	/* the walk through the rules; it may take several runs of the policy program */
+	__u32 walking; /* enum np_next of what is being judged; 0 = no walk has begun */
+	__u32 from_policy; /* lowest rank that may still speak */
+	__u32 steps;
 	__u32 lists;
 	__u32 best;
 	__u32 head[NP_MAX_LAYERS];

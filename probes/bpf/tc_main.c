@@ -23,6 +23,7 @@ INLINE void np_reset_state(struct np_state *st)
 	st->reason = NP_R_INTERNAL;
 	st->rule = NP_NONE;
 	st->todo = 0;
+	st->walking = 0;
 	st->log = 0;
 	st->source_class = NP_NONE;
 	st->destination_class = NP_NONE;

@@ -162,19 +162,22 @@ INLINE int np_is_opening_decided(struct np_state *st)
 	return 0;
 }
 
-/* Stages 6 and 7 of st->judged. */
-INLINE void np_judge_tuple(struct np_state *st)
+/* What the verdict on st->judged means for the packet and its flow. */
+INLINE void np_conclude(struct np_state *st, __u32 judged)
 {
-	if (np_is_essential(st, &st->judged)) {
-		st->reason = NP_ACCEPTED;
-		st->rule = NP_NONE;
-		st->todo &= ~(NP_DO_CREATE | NP_DO_ESTABLISHED);
+	if (judged == NP_JUDGE_PACKET) {
+		if (st->reason != NP_ACCEPTED)
+			st->todo &= NP_DO_REMEMBER;
 		return;
 	}
-	np_judge_by_rules(st, &st->judged, st->link.chain[st->judged.hook & 1]);
+	if (st->reason == NP_ACCEPTED)
+		st->todo |= NP_DO_STAMP;
+	else
+		st->todo = (st->todo & NP_DO_REMEMBER) | NP_DO_DELETE;
 }
 
-INLINE void np_judge_ip(struct np_state *st)
+/* Stages 2 to 6, and the candidates of stage 7. Afterwards the packet is decided, or st->walking says what is judged. */
+INLINE void np_begin(struct np_state *st)
 {
 	int next = np_judge_packet(st);
 
@@ -182,20 +185,21 @@ INLINE void np_judge_ip(struct np_state *st)
 		return;
 	if (next == NP_JUDGE_PACKET)
 		st->judged = st->packet;
-	else if (np_is_opening_decided(st))
-		goto rejudged;
-	BARRIER();
-	np_judge_tuple(st);
-	if (next == NP_JUDGE_PACKET) {
-		if (st->reason != NP_ACCEPTED)
-			st->todo &= NP_DO_REMEMBER;
+	else if (np_is_opening_decided(st)) {
+		np_conclude(st, next);
 		return;
 	}
-rejudged:
-	if (st->reason == NP_ACCEPTED)
-		st->todo |= NP_DO_STAMP;
-	else
-		st->todo = (st->todo & NP_DO_REMEMBER) | NP_DO_DELETE;
+	BARRIER();
+	if (np_is_essential(st, &st->judged)) {
+		st->reason = NP_ACCEPTED;
+		st->rule = NP_NONE;
+		st->todo &= ~(NP_DO_CREATE | NP_DO_ESTABLISHED);
+		np_conclude(st, next);
+	} else if (np_begin_rules(st, st->link.chain[st->judged.hook & 1])) {
+		st->walking = next;
+	} else {
+		np_conclude(st, next);
+	}
 }
 
 SEC("classifier/np_tc_policy") int np_tc_policy(np_ctx *ctx)
@@ -206,11 +210,21 @@ SEC("classifier/np_tc_policy") int np_tc_policy(np_ctx *ctx)
 	st = bpf_map_lookup_elem(&tc_scratch, &zero);
 	if (!st)
 		return NP_VERDICT_DROP;
-	st->chain = st->link.chain[st->packet.hook & 1];
-	if (st->packet.family == 0)
-		np_judge_ethertype(st);
-	else
-		np_judge_ip(st);
+	if (!st->walking) {
+		st->chain = st->link.chain[st->packet.hook & 1];
+		if (st->packet.family == 0)
+			np_judge_ethertype(st);
+		else
+			np_begin(st);
+		BARRIER();
+	}
+	if (st->walking) {
+		if (np_walk_rules(st) == NP_MORE_RULES) {
+			bpf_tail_call(ctx, &tc_programs, st->slot);
+			return np_finish(st->packet.hook & 1, NP_R_TAIL_CALL);
+		}
+		np_conclude(st, st->walking);
+	}
 	bpf_tail_call(ctx, &tc_programs, NP_TC_EPILOGUE);
 	return np_finish(st->packet.hook & 1, NP_R_TAIL_CALL);
 }

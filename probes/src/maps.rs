@@ -72,12 +72,15 @@ const fn spec(scope: Scope, name: &'static str, kind: MapKind, key: usize, value
 
 /// Every map, those that all generations share first. `rule_base` and `meta` are the daemon's own: no program reads them.
 #[rustfmt::skip]
-pub const MAPS: [MapSpec; 34] = [
+pub const MAPS: [MapSpec; 37] = [
     spec(Shared, "generation", Kind::Array, 4, 8, Fixed(1), MMAPABLE),
     spec(Shared, "slots", Kind::Array, 4, size_of::<abi::np_slot>(), Fixed(abi::NP_SLOTS), 0),
     spec(Shared, "links", Kind::Hash, size_of::<abi::np_link_key>(), size_of::<abi::np_link>(), Fixed(abi::NP_MAX_LINKS), 0),
     spec(Shared, "connections", Kind::Hash, size_of::<abi::np_flow_key>(), size_of::<abi::np_flow>(), Measured, 0),
     spec(Shared, "half_open", Kind::Hash, size_of::<abi::np_flow_key>(), size_of::<abi::np_flow>(), Measured, 0),
+    spec(Shared, "connection_ring", Kind::Array, 4, size_of::<abi::np_flow_key>(), Fixed(abi::NP_CONNECTION_RING), 0),
+    spec(Shared, "half_open_ring", Kind::Array, 4, size_of::<abi::np_flow_key>(), Fixed(abi::NP_HALF_OPEN_RING), 0),
+    spec(Shared, "ring_heads", Kind::Array, 4, 8, Fixed(2 * abi::NP_RINGS), 0),
     spec(Shared, "fragments", Kind::LruHash, size_of::<abi::np_fragment_key>(), size_of::<abi::np_fragment>(), Fixed(abi::NP_MAX_FRAGMENTS), 0),
     spec(Shared, "reasons", Kind::PerCpuArray, 4, 8, Fixed(abi::NP_HOOKS * abi::NP_MAX_REASONS), 0),
     spec(Shared, "events", Kind::RingBuffer, 0, 0, Fixed(abi::NP_EVENT_RING), 0),

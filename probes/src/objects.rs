@@ -85,7 +85,18 @@ pub const TC_EPILOGUE: Object = Object {
     bytes: object!("tc_epilogue.o"),
     loader: Loader::Libbpf,
     programs: &["np_tc_epilogue"],
-    maps: &["connections", "half_open", "fragments", "events", "reasons", "tc_scratch"],
+    maps: &[
+        "slots",
+        "connections",
+        "half_open",
+        "connection_ring",
+        "half_open_ring",
+        "ring_heads",
+        "fragments",
+        "events",
+        "reasons",
+        "tc_scratch",
+    ],
 };
 
 /// The XDP program of an interface; one copy for all generations.

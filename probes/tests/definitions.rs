@@ -1,50 +1,16 @@
 //! Holds the objects' own map definitions against the table that the daemon makes maps from, and the lists of maps and
-//! programs against what stands in the objects. Reads ELF by hand: only names, sections and twenty bytes a map.
+//! programs against what stands in the objects.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod elf;
 
 use std::collections::BTreeMap;
 
+use elf::{Section, number, sections, text};
 use netpol_probes::{Loader, MaxEntries, OBJECTS, Object, map};
 
 /// Five words: type, key size, value size, entries, flags.
 type Definition = [u32; 5];
-
-struct Section {
-    name: String,
-    offset: usize,
-    size: usize,
-    link: usize,
-    kind: u32,
-}
-
-fn number(bytes: &[u8], at: usize, size: usize) -> usize {
-    let mut raw = [0u8; 8];
-    raw[..size].copy_from_slice(&bytes[at..at + size]);
-    if cfg!(target_endian = "big") {
-        raw.rotate_right(8 - size);
-    }
-    usize::try_from(u64::from_ne_bytes(raw)).unwrap()
-}
-
-fn text(bytes: &[u8], at: usize) -> String {
-    bytes[at..].iter().take_while(|byte| **byte != 0).map(|byte| char::from(*byte)).collect()
-}
-
-/// Section headers of an ELF64 file (System V ABI, chapter 4).
-fn sections(elf: &[u8]) -> Vec<Section> {
-    let (table, size, count, names) = (number(elf, 40, 8), number(elf, 58, 2), number(elf, 60, 2), number(elf, 62, 2));
-    let strings = number(elf, table + names * size + 24, 8);
-    (0..count)
-        .map(|i| table + i * size)
-        .map(|at| Section {
-            name: text(elf, strings + number(elf, at, 4)),
-            kind: u32::try_from(number(elf, at + 4, 4)).unwrap(),
-            offset: number(elf, at + 24, 8),
-            size: number(elf, at + 32, 8),
-            link: number(elf, at + 40, 4),
-        })
-        .collect()
-}
 
 /// Symbols that stand in a section, with their place in it.
 fn symbols(elf: &[u8], all: &[Section], section: usize) -> Vec<(String, usize)> {

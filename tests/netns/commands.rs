@@ -31,7 +31,7 @@ fn check_answers_0_for_good_1_for_a_failing_test_2_for_a_bad_file() {
     net.write("10.toml", &good().replace("action", "actoin"));
     let answer = check().expect(BAD);
     let text = answer.text();
-    assert!(text.contains("10.toml:7:1"), "names file, line and column: {text}");
+    assert!(text.contains("10.toml:8:1"), "names file, line and column: {text}");
     assert!(text.contains("actoin") && text.contains("action"), "shows the key and what may have been meant: {text}");
 }
 

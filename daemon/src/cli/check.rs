@@ -10,7 +10,7 @@ use crate::compile;
 use crate::compile::ruleset::{DeviceKind, LinkFacts};
 use crate::policy::judge::{self, TestFailure};
 use crate::policy::model::PolicySet;
-use crate::policy::{self, Loaded, lint};
+use crate::policy::{self, Loaded};
 use crate::report;
 use crate::schema::diagnose::Diagnostic;
 use crate::schema::render;
@@ -58,19 +58,17 @@ pub(super) fn command(directory: &Path, as_json: bool) -> anyhow::Result<u8> {
     let failures = checked.policies.as_ref().map(judge::run_tests).unwrap_or_default();
     let compiled = checked.policies.as_ref().map(|policies| compile::compile(policies, &named_interfaces(policies)));
     let compile_error = compiled.and_then(Result::err).map(|error| error.to_string());
-    let lints: Vec<lint::Lint> = checked.policies.as_ref().map(lint::lint).unwrap_or_default();
     let exit = match (&checked.policies, &compile_error) {
         (None, _) | (_, Some(_)) => BAD_POLICY,
         _ if failures.is_empty() => DONE,
         _ => REFUSED,
     };
     if as_json {
-        print::json(&as_value(&checked, &failures, compile_error.as_deref(), &lints, exit))?;
+        print::json(&as_value(&checked, &failures, compile_error.as_deref(), exit))?;
         return Ok(exit);
     }
     let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     eprint!("{}", checked.text(color));
-    lints.iter().for_each(|lint| eprintln!("warning: {}", report::lint_line(lint)));
     failures.iter().for_each(|failure| eprintln!("error: {}", report::failure_line(failure)));
     if let Some(error) = &compile_error {
         eprintln!("error: {error}");
@@ -120,12 +118,8 @@ fn praise(policies: &PolicySet) -> String {
     )
 }
 
-fn as_value(checked: &Checked, failures: &[TestFailure], compile_error: Option<&str>, lints: &[lint::Lint], exit: u8) -> Value {
+fn as_value(checked: &Checked, failures: &[TestFailure], compile_error: Option<&str>, exit: u8) -> Value {
     let mut diagnostics: Vec<Value> = checked.diagnostics.iter().map(|diagnostic| json!(diagnostic)).collect();
-    diagnostics.extend(lints.iter().map(|lint| {
-        let origin = &lint.origin;
-        json!({ "severity": "warning", "message": lint.message, "file": *origin.file, "line": origin.line, "column": origin.column, "help": null })
-    }));
     diagnostics.extend(
         compile_error
             .map(|message| json!({ "severity": "error", "message": message, "file": null, "line": null, "column": null, "help": null })),

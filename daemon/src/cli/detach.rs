@@ -3,8 +3,7 @@
 use serde_json::json;
 
 use super::{Common, DONE, answer};
-use crate::kernel::Kernel;
-use crate::policy::model::Conntrack;
+use crate::kernel;
 use crate::trigger::control::{self, Request, Response};
 
 /// Exit codes: 0 nothing of ours is attached any more, 3 the kernel refused.
@@ -12,8 +11,7 @@ pub(super) fn detach(common: &Common) -> anyhow::Result<u8> {
     if let Ok(response) = control::ask(&common.runtime_dir, &Request::Detach) {
         return answer(common, &response);
     }
-    let sizes = Conntrack::default();
-    let interfaces = Kernel::open(&common.bpffs, sizes.max_entries, sizes.max_half_open)?.detach_all()?;
+    let interfaces = kernel::detach_directory(&common.bpffs)?;
     answer(common, &detached(&interfaces))
 }
 

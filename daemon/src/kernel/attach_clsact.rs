@@ -18,7 +18,7 @@ fn hook_of(ifindex: u32, attach_point: u32) -> bpf_sys::bpf_tc_hook {
     // SAFETY: all-zero is a valid `bpf_tc_hook`.
     let mut hook: bpf_sys::bpf_tc_hook = unsafe { std::mem::zeroed() };
     hook.sz = size_of::<bpf_sys::bpf_tc_hook>() as _;
-    hook.ifindex = ifindex.cast_signed();
+    hook.ifindex = ifindex as i32;
     hook.attach_point = attach_point;
     hook
 }

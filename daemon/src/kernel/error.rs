@@ -28,6 +28,9 @@ pub enum Error {
     /// The kernel lacks something that cannot be done without.
     #[error("this kernel cannot run netpol-ebpf: {0}")]
     Unsupported(String),
+    /// It could not be found out what the kernel can do: most often permissions are missing.
+    #[error("cannot tell whether this kernel can run netpol-ebpf (which needs root, or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN): {0}")]
+    Untested(String),
     /// A map cannot hold what it must.
     #[error("map `{map}` needs {entries} entries of {entry_bytes} bytes: {source}")]
     MapSize {

@@ -18,7 +18,13 @@ const MOST: usize = 16_384;
 /// A reader of `events`; lives on a thread of its own, one at a time.
 pub struct Events {
     ring: *mut bpf_sys::ring_buffer,
-    taken: Box<Vec<abi::np_event>>,
+    taken: Box<Taken>,
+}
+
+/// What libbpf's callback writes into; boxed, because libbpf keeps its address.
+#[derive(Default)]
+struct Taken {
+    events: Vec<abi::np_event>,
 }
 
 // SAFETY: the ring and what it writes into belong to this value alone.
@@ -26,20 +32,20 @@ unsafe impl Send for Events {}
 
 /// Called by libbpf for each sample; copies it. A negative answer ends the round.
 unsafe extern "C" fn take(context: *mut c_void, data: *mut c_void, size: bpf_sys::size_t) -> c_int {
-    // SAFETY: `context` is the boxed list that `Events::open` gave, which nothing else touches during a poll.
-    let taken = unsafe { &mut *context.cast::<Vec<abi::np_event>>() };
+    // SAFETY: `context` is the box that `Events::open` gave, which nothing else touches during a poll.
+    let taken = unsafe { &mut *context.cast::<Taken>() };
     if size as usize >= size_of::<abi::np_event>() {
         // SAFETY: `data` is valid for `size` bytes; a sample is aligned to 8 bytes, but nothing here relies on it.
-        taken.push(unsafe { data.cast::<abi::np_event>().read_unaligned() });
+        taken.events.push(unsafe { data.cast::<abi::np_event>().read_unaligned() });
     }
-    if taken.len() >= MOST { -libc::EAGAIN } else { 0 }
+    if taken.events.len() >= MOST { -libc::EAGAIN } else { 0 }
 }
 
 impl Events {
     /// Opens the ring.
     pub fn open(map: &Map) -> Result<Events> {
-        let mut taken: Box<Vec<abi::np_event>> = Box::default();
-        let context: *mut Vec<abi::np_event> = &mut *taken;
+        let mut taken: Box<Taken> = Box::default();
+        let context: *mut Taken = &mut *taken;
         // SAFETY: `context` lives in a box that lives as long as the ring.
         let ring = unsafe { bpf_sys::ring_buffer__new(map.as_raw_fd(), Some(take), context.cast(), std::ptr::null()) };
         if ring.is_null() {
@@ -53,8 +59,8 @@ impl Events {
         let milliseconds = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
         // SAFETY: the ring is open; its callback writes into `self.taken`, which is not borrowed here.
         let answer = unsafe { bpf_sys::ring_buffer__poll(self.ring, milliseconds) };
-        let taken = std::mem::take(&mut *self.taken);
-        taken.iter().for_each(|event| each(event));
+        let taken = std::mem::take(&mut self.taken.events);
+        taken.iter().for_each(each);
         match -answer {
             libc::EAGAIN | libc::EINTR => Ok(taken.len()),
             errno if errno > 0 => Err(Error::System { what: "read map `events`".into(), source: std::io::Error::from_raw_os_error(errno) }),

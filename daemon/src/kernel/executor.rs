@@ -36,6 +36,7 @@ pub fn execute(kernel: &Kernel, core: Option<&Core>, actions: &[Action]) -> Resu
         if ifindex.is_some_and(|ifindex| skipped.contains(&ifindex)) {
             continue;
         }
+        log::debug!("{action}");
         let error = match run.perform(action) {
             Ok(()) => {
                 done.push(action);
@@ -54,7 +55,9 @@ pub fn execute(kernel: &Kernel, core: Option<&Core>, actions: &[Action]) -> Resu
             (Some(link), None) => {
                 let of_link: Vec<&Action> = done.iter().copied().filter(|action| action.link() == Some(link)).collect();
                 let undone = run.undo(&of_link);
-                run.outcome.failures.push(failure(action, error, undone).to_string());
+                let sentence = failure(action, error, undone).to_string();
+                run.outcome.warnings.push(sentence.clone());
+                run.outcome.failures.push(sentence);
                 skipped.insert(link.ifindex);
             }
             _ => return Err(failure(action, error, run.undo(&done))),

@@ -65,6 +65,7 @@ pub struct Features {
 impl Features {
     /// Tries everything; loads programs, but attaches none.
     pub fn probe() -> Result<Features> {
+        super::libbpf::listen_to_libbpf();
         let release = sys::kernel_release()?;
         Ok(Features { release, tcx: probe_tcx(), xdp_link: probe_xdp_link(), batch: probe_batch(), ring_buffer: probe_ring_buffer() })
     }
@@ -77,8 +78,10 @@ impl Features {
             return Err(Error::Unsupported(format!("it is {major}.{minor}, and {first}.{second} is the oldest that is supported")));
         }
         for (name, feature) in [("batched map calls", &self.batch), ("ring buffers", &self.ring_buffer)] {
-            if !feature.is_yes() {
-                return Err(Error::Unsupported(format!("{name}: {feature}")));
+            match feature {
+                Feature::Yes => {}
+                Feature::No { .. } => return Err(Error::Unsupported(format!("{name}: {feature}"))),
+                Feature::Unknown { .. } => return Err(Error::Untested(format!("{name}: {feature}"))),
             }
         }
         Ok(())

@@ -18,8 +18,8 @@ const LONGEST_MESSAGE: usize = 1 << 20;
 const SHOWN_LINES: usize = 12;
 
 thread_local! {
-    /// What libbpf said on this thread since the last [`captured`] began.
-    static SAID: RefCell<String> = const { RefCell::new(String::new()) };
+    /// What libbpf says on this thread while [`captured`] listens.
+    static SAID: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
 unsafe extern "C" {
@@ -27,7 +27,7 @@ unsafe extern "C" {
     fn vsnprintf(buffer: *mut c_char, size: usize, format: *const c_char, arguments: *mut c_void) -> c_int;
 }
 
-/// Keeps warnings; drops the rest.
+/// Keeps warnings for an error, or hands them to the log; drops the rest.
 unsafe extern "C" fn listen(level: u32, format: *const c_char, arguments: *mut c_void) -> c_int {
     if level != bpf_sys::libbpf_print_level_LIBBPF_WARN {
         return 0;
@@ -36,7 +36,10 @@ unsafe extern "C" fn listen(level: u32, format: *const c_char, arguments: *mut c
     // SAFETY: libbpf hands a format with its arguments; the buffer has the size that is told, and the result ends with NUL.
     let length = unsafe { vsnprintf(buffer.as_mut_ptr().cast(), buffer.len(), format, arguments) };
     if let Ok(text) = CStr::from_bytes_until_nul(&buffer) {
-        SAID.with_borrow_mut(|said| said.push_str(&text.to_string_lossy()));
+        SAID.with_borrow_mut(|said| match said {
+            Some(said) => said.push_str(&text.to_string_lossy()),
+            None => log::debug!("{}", text.to_string_lossy().trim_end()),
+        });
     }
     length
 }
@@ -58,9 +61,9 @@ pub fn listen_to_libbpf() {
 /// Runs something and returns what libbpf warned of meanwhile, its last lines.
 fn captured<T>(work: impl FnOnce() -> T) -> (T, String) {
     listen_to_libbpf();
-    SAID.with_borrow_mut(String::clear);
+    SAID.set(Some(String::new()));
     let value = work();
-    let said = SAID.with_borrow_mut(std::mem::take);
+    let said = SAID.take().unwrap_or_default();
     let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
     let shown = lines.len().saturating_sub(SHOWN_LINES);
     (value, lines.get(shown..).unwrap_or(&[]).join("\n"))

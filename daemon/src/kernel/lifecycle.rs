@@ -1,5 +1,6 @@
 //! Tests of the whole kernel side with the real programs: what a daemon does in its life, in a namespace and on a bpffs of its own.
 
+use std::fs;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -274,11 +275,12 @@ fn unconfirmed_generation_returns_by_itself() {
     reach(&mut kernel, &deny);
     let allow = ruleset(&kernel, abi::NP_ALLOW, &["np0"]);
     let until = |time| Options { deadline: Some(boot_time() + time), ..Options::default() };
-    let actions = plan_with(&allow, &kernel.observe().unwrap(), until(SECOND));
+    let actions = plan_with(&allow, &kernel.observe().unwrap(), until(5 * SECOND));
     kernel.execute(&allow, &actions).unwrap();
     assert_eq!(verdict(&kernel, "np0", 1), GO_ON);
+    let deadline = kernel.deadline().unwrap();
     drop(kernel);
-    thread::sleep(Duration::from_millis(1100));
+    thread::sleep(Duration::from_nanos(deadline.saturating_sub(boot_time()) + SECOND / 10));
 
     let mut kernel = bench.open();
     assert_eq!(verdict(&kernel, "np0", 2), SHOT, "the programs return, with no daemon");
@@ -327,6 +329,27 @@ fn interfaces_come_and_go() {
     wanted.core.slot.flags = abi::NP_SLOT_KEEP;
     reach(&mut kernel, &wanted);
     assert!(!kernel.observe().unwrap().links.contains_key(&old));
+}
+
+#[test]
+fn interface_that_moves_to_another_namespace_is_forgotten() {
+    needs_root!();
+    let bench = Bench::new("moved");
+    let mut kernel = bench.open();
+    let deny = ruleset_of(&kernel, &["np0"]);
+    reach(&mut kernel, &deny);
+    let mut elsewhere = Command::new("unshare").args(["--net", "sleep", "20"]).spawn().unwrap();
+    thread::sleep(Duration::from_millis(300));
+    ip(&["set", "np0", "netns", &elsewhere.id().to_string()]);
+    let there = kernel.observe().unwrap();
+    let np0 = *deny.links.keys().next().unwrap();
+    assert!(!there.links[&np0].present);
+    let none = ruleset_of(&kernel, &["np0"]);
+    assert_eq!(plan(&none, &there), [Action::ForgetLink { ifindex: np0 }]);
+    reach(&mut kernel, &none);
+    assert!(!kernel.observe().unwrap().links.contains_key(&np0));
+    elsewhere.kill().unwrap();
+    elsewhere.wait().unwrap();
 }
 
 fn ruleset_of(kernel: &Kernel, names: &[&str]) -> Ruleset {
@@ -407,4 +430,58 @@ fn flows_of_vanished_interfaces_are_swept() {
     assert_eq!((kernel.flows().unwrap().len(), kernel.sweep_flows().unwrap()), (20, 0));
     ip(&["del", "np0"]);
     assert_eq!((kernel.sweep_flows().unwrap(), kernel.flows().unwrap().len()), (20, 0));
+}
+
+#[test]
+fn programs_of_another_version_are_exchanged_in_place() {
+    needs_root!();
+    let bench = Bench::new("upgrade");
+    let mut kernel = bench.open();
+    let mut deny = ruleset_of(&kernel, &["np0"]);
+    let np0 = index(&kernel, "np0");
+    deny.links.get_mut(&np0).unwrap().xdp = Some(XdpMode::Generic);
+    reach(&mut kernel, &deny);
+    verdict(&kernel, "np0", 1);
+    let before = kernel.observe().unwrap();
+    let pins = pins::Pins::new(&bench.scratch.path);
+    let digest = kernel.programs.digest().to_string();
+    drop(kernel);
+    // As if what is pinned had come from objects of other bytes.
+    fs::rename(pins.programs(&digest), pins.programs("0123456789abcdef")).unwrap();
+    let built_by = |digest: &str| pins.generation(1).join(format!("objects-{digest}"));
+    fs::rename(built_by(&digest), built_by("0123456789abcdef")).unwrap();
+    fs::create_dir(bench.scratch.path.join("abi0")).unwrap();
+
+    let mut kernel = bench.open();
+    assert_eq!(verdict(&kernel, "np0", 2), SHOT);
+    reach(&mut kernel, &deny);
+    let there = kernel.observe().unwrap();
+    assert_eq!(there.word, GenerationWord { running: 2, former: 1 });
+    for hook in [Hook::Ingress, Hook::Egress] {
+        assert_ne!(there.links[&np0].tc(hook).unwrap().program, before.links[&np0].tc(hook).unwrap().program);
+    }
+    assert_ne!(there.links[&np0].xdp, before.links[&np0].xdp);
+    assert_ne!(there.shared, before.shared);
+    assert_eq!(there.leftovers, Vec::<String>::new());
+    assert_eq!(plan(&deny, &there), []);
+    assert_eq!((verdict(&kernel, "np0", 3), kernel.counters().unwrap()[0].packets), (SHOT, 3));
+}
+
+#[test]
+fn logged_packets_are_told_once() {
+    needs_root!();
+    let bench = Bench::new("events");
+    let mut kernel = bench.open();
+    let mut deny = ruleset_of(&kernel, &["np0"]);
+    deny.core.chains[0].log_default = 1;
+    reach(&mut kernel, &deny);
+    let mut events = kernel.events().unwrap();
+    assert_eq!(events.poll(Duration::ZERO, &mut |_| ()).unwrap(), 0);
+    verdict(&kernel, "np0", 4711);
+    let mut seen = Vec::new();
+    assert_eq!(events.poll(Duration::from_secs(1), &mut |event| seen.push(*event)).unwrap(), 1);
+    let event = seen[0];
+    assert_eq!((event.ifindex, event.generation, event.sport, event.dport), (index(&kernel, "np0"), 1, 4711, 53));
+    assert_eq!((u32::from(event.reason), event.rule), (abi::NP_R_DEFAULT, abi::NP_NONE));
+    assert_eq!(events.poll(Duration::ZERO, &mut |_| ()).unwrap(), 0);
 }

@@ -34,6 +34,11 @@ pod!(abi::np_lpm4, abi::np_lpm6, abi::np_class, abi::np_chain, abi::np_layer, ab
 pod!(abi::np_protocol, abi::np_port_table, abi::np_vlan_key, abi::np_l4_dims, abi::np_rule, abi::np_failsafe_key);
 pod!(abi::np_ethertype_key, abi::np_slot, abi::np_link_key, abi::np_link, abi::np_flow_key, abi::np_flow, abi::np_counter, abi::np_meta);
 
+/// Takes a batch of elements.
+type Each<'a, K, V> = dyn FnMut(&[K], &[V]) -> Result<()> + 'a;
+/// The same, told how many values belong to one key.
+type EachWide<'a, K, V> = dyn FnMut(&[K], &[V], usize) -> Result<()> + 'a;
+
 /// A map, open.
 #[derive(Debug)]
 pub struct Map {
@@ -203,7 +208,7 @@ impl Map {
 
     /// Hands every element to `each`, a batch at a time. Elements that come or go meanwhile may or may not be told; all others are,
     /// once.
-    pub fn each_batch<K: Pod, V: Pod>(&self, each: &mut dyn FnMut(&[K], &[V]) -> Result<()>) -> Result<()> {
+    pub fn each_batch<K: Pod, V: Pod>(&self, each: &mut Each<'_, K, V>) -> Result<()> {
         self.expect::<K, V>()?;
         self.walk(&mut |keys: &[K], values: &[V], _| each(keys, values), 1)
     }
@@ -241,7 +246,7 @@ impl Map {
     }
 
     /// `BPF_MAP_LOOKUP_BATCH` until the end, with `width` values an element.
-    fn walk<K: Pod, V: Pod>(&self, each: &mut dyn FnMut(&[K], &[V], usize) -> Result<()>, width: usize) -> Result<()> {
+    fn walk<K: Pod, V: Pod>(&self, each: &mut EachWide<'_, K, V>, width: usize) -> Result<()> {
         let mut size = BATCH.min((self.facts.max_entries as usize).max(16));
         let (mut cursor, mut next) = ([0u8; 64], [0u8; 64]); // an element's key or a bucket's number
         let mut started = false;

@@ -30,7 +30,7 @@ mod shared;
 mod sys;
 mod test_run;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -59,7 +59,7 @@ pub struct Outcome {
     pub notes: Vec<String>,
     /// Things that `status` must show (XDP refused, a leftover that could not be removed).
     pub warnings: Vec<String>,
-    /// Single interfaces that could not be changed, and are as they were; the others are done.
+    /// Single interfaces that could not be changed, and are as they were; the others are done. Also among the warnings.
     pub failures: Vec<String>,
     /// Something could only be done half now (XDP behind an older version's program): look again.
     pub again: bool,
@@ -89,7 +89,6 @@ impl Kernel {
 
     fn open_with(bpffs: &Path, connections: u32, half_open: u32, features: Features, way: TcAttachment) -> Result<Kernel> {
         features.require()?;
-        libbpf::listen_to_libbpf();
         sys::lift_memlock();
         pins::ensure_bpffs(bpffs)?;
         let lock = pins::lock(bpffs)?;
@@ -102,7 +101,7 @@ impl Kernel {
         Ok(Kernel { pins, maps, programs, cell, way, features, warnings, _lock: lock })
     }
 
-    /// What `open` wants `status` to show.
+    /// What `status` must show whatever the policy is: flow tables of another size, remains that were removed at the start.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -131,6 +130,10 @@ impl Kernel {
     /// Carries out a plan that was made for `wanted`. On a failure before the commit everything is undone and the running
     /// generation is as it was.
     pub fn execute(&mut self, wanted: &Ruleset, actions: &[Action]) -> Result<Outcome> {
+        self.warnings.retain(|warning| !warning.contains(" keeps its "));
+        for (table, entries) in [("connections", wanted.core.connections), ("half_open", wanted.core.half_open)] {
+            self.warnings.extend(shared::size_warning(shared::need(&self.maps, table)?, entries));
+        }
         executor::execute(self, Some(&wanted.core), actions)
     }
 

@@ -110,7 +110,7 @@ pub fn installed(array: &Path, index: u32) -> Result<Option<u32>> {
     let mut found = None;
     with_array(array, &mut |programs| {
         // The kernel answers with an id, whatever the name of redbpf's type; a failed look-up is an empty place.
-        found = programs.get(index).ok().map(i32::cast_unsigned);
+        found = programs.get(index).ok().map(|id| id as u32);
         Ok(())
     })?;
     Ok(found)

@@ -89,7 +89,7 @@ impl Pins {
 
     /// All link pins.
     pub fn links(&self) -> PathBuf {
-        self.abi().join("attached")
+        self.abi().join("links")
     }
 
     /// One link pin.

@@ -64,13 +64,15 @@ fn open_map(pins: &Pins, spec: &MapSpec, measured: u32, warnings: &mut Vec<Strin
             path.display()
         )));
     }
-    if there.max_entries != wanted.max_entries {
-        warnings.push(format!(
-            "map `{}` keeps its {} entries; {} takes effect after `netpol-ebpf detach`",
-            spec.name, there.max_entries, wanted.max_entries
-        ));
-    }
+    warnings.extend(size_warning(&map, measured));
     Ok(map)
+}
+
+/// What an administrator should know of a flow table that is not as large as the policy says.
+pub fn size_warning(map: &Map, wanted: u32) -> Option<String> {
+    let there = map.facts().max_entries;
+    let differs = wanted.max(1) != there && matches!(map.name(), "connections" | "half_open");
+    differs.then(|| format!("map `{}` keeps its {there} entries; {wanted} takes effect after `netpol-ebpf detach`", map.name()))
 }
 
 /// The shared programs of this binary, loaded and pinned.

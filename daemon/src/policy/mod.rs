@@ -1,8 +1,7 @@
-//! The meaning of policies: the proven model, its validation, the plain judge and warnings.
+//! The meaning of policies: the proven model, its validation with all errors and warnings, and the plain judge.
 
 mod failsafe;
 pub mod judge;
-pub mod lint;
 pub mod model;
 pub mod reason;
 mod validate;

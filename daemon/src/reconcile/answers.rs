@@ -1,10 +1,13 @@
 //! Answers to the control socket: facts of the reconciler and of the kernel, put into the forms of `report`.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::{Reconciler, Refusal};
 use crate::compile::ruleset::{LinkPlan, Ruleset};
 use crate::kernel::{self, CounterTotal, boot_time};
+use crate::plan;
 use crate::plan::observed::{LinkObserved, Observed, TcAttachment, XdpObserved};
 use crate::policy::model::{Action, Direction, EndpointKind, Hook, PolicySet};
 use crate::policy::reason::Reason;
@@ -28,12 +31,17 @@ impl Reconciler {
             .collect();
         let mut warnings = self.warnings.clone();
         match &self.live {
-            Some(live) => warnings.extend(live.warnings.iter().cloned()),
+            Some(live) => {
+                warnings.extend(plan::warnings(&live.ruleset, &observed));
+                warnings.extend(live.warnings.iter().cloned());
+            }
             None => warnings.push("detached: no interface is under policy until `netpol-ebpf apply` or a restart".into()),
         }
         for interface in interfaces.iter().filter(|interface| interface.attach == "none") {
             warnings.push(format!("{} is NOT enforced: our programs are not attached", interface.name));
         }
+        let mut seen = BTreeSet::new();
+        warnings.retain(|warning| seen.insert(warning.clone()));
         let healthy = self.last_error.is_none()
             && self.live.as_ref().is_some_and(|live| live.origin == super::Origin::Directory)
             && interfaces.iter().all(|interface| interface.attach != "none");

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use log::{error, info, warn};
 
@@ -44,9 +45,9 @@ fn failsafe_only(directories: &Directories) -> Candidate {
     let entries = source::read(&directories.config).map(|snapshot| policy::salvage_failsafe(&snapshot)).unwrap_or_default();
     Candidate {
         origin: Origin::Failsafe,
-        policies: policy::failsafe_only(entries),
+        policies: Arc::new(policy::failsafe_only(entries)),
         digest: [0; 32],
-        warnings: Vec::new(),
+        warnings: Arc::new([]),
         list_directories: BTreeSet::new(),
     }
 }

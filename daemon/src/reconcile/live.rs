@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Candidate;
-use crate::compile::ruleset::Ruleset;
+use crate::compile::ruleset::{LinkFacts, Ruleset};
 use crate::policy::model::PolicySet;
 
 /// Where a ruleset came from.
@@ -43,30 +44,37 @@ pub struct Live {
     /// Where it came from.
     pub origin: Origin,
     /// What it means.
-    pub policies: PolicySet,
+    pub policies: Arc<PolicySet>,
     /// Of the files it was made from.
     pub digest: [u8; 32],
+    /// The interfaces that it was compiled for.
+    links: Vec<LinkFacts>,
     /// What the kernel was told.
-    pub ruleset: Ruleset,
+    pub ruleset: Arc<Ruleset>,
     /// Warnings of its files.
-    pub warnings: Vec<String>,
+    pub warnings: Arc<[String]>,
     /// Directories of its set files.
     pub list_directories: BTreeSet<PathBuf>,
 }
 
 impl Live {
-    pub(super) fn new(candidate: Candidate, ruleset: Ruleset) -> Self {
+    pub(super) fn new(candidate: Candidate, links: Vec<LinkFacts>, ruleset: Arc<Ruleset>) -> Self {
         let Candidate { origin, policies, digest, warnings, list_directories } = candidate;
-        Live { origin, policies, digest, ruleset, warnings, list_directories }
+        Live { origin, policies, digest, links, ruleset, warnings, list_directories }
+    }
+
+    /// The ruleset, if it is what the compiler would say again: link events that change no fact are frequent.
+    pub(super) fn compiled(&self, candidate: &Candidate, links: &[LinkFacts]) -> Option<Arc<Ruleset>> {
+        (Arc::ptr_eq(&self.policies, &candidate.policies) && self.links == links).then(|| Arc::clone(&self.ruleset))
     }
 
     /// The same policies, to be enforced on the interfaces that are there now.
     pub(super) fn candidate(&self) -> Candidate {
         Candidate {
             origin: self.origin,
-            policies: self.policies.clone(),
+            policies: Arc::clone(&self.policies),
             digest: self.digest,
-            warnings: self.warnings.clone(),
+            warnings: Arc::clone(&self.warnings),
             list_directories: self.list_directories.clone(),
         }
     }

@@ -10,8 +10,9 @@ mod refusal;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use log::{debug, error, info, warn};
+use log::{error, info, warn};
 
 pub use live::{Live, Origin};
 pub use refusal::{Kind, Refusal};
@@ -20,7 +21,7 @@ use crate::compile;
 use crate::kernel::{self, Kernel};
 use crate::plan;
 use crate::policy::model::{OnStop, PolicySet, ReloadMode};
-use crate::policy::{self, judge, lint};
+use crate::policy::{self, judge};
 use crate::report;
 use crate::report::names::SharedNames;
 use crate::schema::render;
@@ -40,9 +41,9 @@ pub struct Directories {
 /// A ruleset that passed every check that needs no kernel.
 struct Candidate {
     origin: Origin,
-    policies: PolicySet,
+    policies: Arc<PolicySet>,
     digest: [u8; 32],
-    warnings: Vec<String>,
+    warnings: Arc<[String]>,
     list_directories: BTreeSet<PathBuf>,
 }
 
@@ -143,15 +144,16 @@ impl Reconciler {
             None => self.kernel.insert(Kernel::open(&self.directories.bpffs, conntrack.max_entries, conntrack.max_half_open)?),
         };
         let links = kernel.links()?;
-        let ruleset = match compile::compile(&candidate.policies, &links) {
+        let compiled = match self.live.as_ref().and_then(|live| live.compiled(&candidate, &links)) {
+            Some(ruleset) => Ok(ruleset),
+            None => compile::compile(&candidate.policies, &links).map(Arc::new),
+        };
+        let ruleset = match compiled {
             Ok(ruleset) => ruleset,
             Err(error) => return Err(self.note(Refusal::compile(&error))),
         };
         let observed = kernel.observe()?;
         let actions = plan::plan(&ruleset, &observed);
-        for action in &actions {
-            debug!("{action}");
-        }
         let outcome = match kernel.execute(&ruleset, &actions) {
             Ok(outcome) => outcome,
             Err(error) => return Err(self.note(error.into())),
@@ -170,7 +172,7 @@ impl Reconciler {
             let (rules, links) = (ruleset.core.rules.len(), ruleset.links.len());
             info!("generation {} is live: {rules} rules on {links} interfaces, from {}", outcome.generation, candidate.origin.sentence());
         }
-        self.live = Some(Live::new(candidate, ruleset));
+        self.live = Some(Live::new(candidate, links, ruleset));
         Ok(())
     }
 
@@ -270,13 +272,12 @@ impl Reconciler {
 /// Stages 3 and 4: what the files say, proven, and their tests.
 fn check(snapshot: &mut Snapshot, origin: Origin) -> Result<Candidate, Refusal> {
     let loaded = policy::load(snapshot);
-    let mut warnings: Vec<String> = loaded.warnings.iter().map(report::diagnostic_line).collect();
+    let warnings: Arc<[String]> = loaded.warnings.iter().map(report::diagnostic_line).collect();
     let policies = loaded.policies.map_err(|errors| Refusal::policy(render(&errors, snapshot, false)))?;
     let failures = judge::run_tests(&policies);
     if !failures.is_empty() {
         return Err(Refusal::tests(&failures));
     }
-    warnings.extend(lint::lint(&policies).iter().map(report::lint_line));
     let list_directories = snapshot.set_directories();
-    Ok(Candidate { origin, digest: snapshot.digest(), policies, warnings, list_directories })
+    Ok(Candidate { origin, digest: snapshot.digest(), policies: Arc::new(policies), warnings, list_directories })
 }

@@ -8,5 +8,5 @@ pub mod status;
 pub mod systemd;
 mod table;
 
-pub use problems::{diagnostic_line, failure_line, lint_line};
+pub use problems::{diagnostic_line, failure_line};
 pub use table::table;

@@ -1,7 +1,6 @@
 //! Warnings and failures as one line each, beginning with the place.
 
 use crate::policy::judge::TestFailure;
-use crate::policy::lint::Lint;
 use crate::schema::diagnose::Diagnostic;
 
 /// `FILE:LINE:COL: message (help)`.
@@ -9,12 +8,6 @@ pub fn diagnostic_line(diagnostic: &Diagnostic) -> String {
     let place = diagnostic.place.as_ref().map(|place| format!("{}:{}:{}: ", place.file, place.line, place.column)).unwrap_or_default();
     let help = diagnostic.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
     format!("{place}{}{help}", diagnostic.message)
-}
-
-/// `FILE:LINE:COL: message (see FILE:LINE:COL)`.
-pub fn lint_line(lint: &Lint) -> String {
-    let related = lint.related.as_ref().map(|related| format!(" (see {related})")).unwrap_or_default();
-    format!("{}: {}{related}", lint.origin, lint.message)
 }
 
 /// `FILE:LINE:COL: test "name" failed: message`.

@@ -49,8 +49,8 @@ pub(super) struct Field {
 /// Source ports.
 pub(super) struct Source {
     pub(super) of: Field,
-    /// The table of all ports, if any predicate reads source ports.
-    pub(super) table: Option<Vec<u16>>,
+    /// The table of all ports as runs, if any predicate reads source ports.
+    pub(super) table: Option<Vec<(u16, u16)>>,
 }
 
 /// S = 0 is "no predicate accepts it", which is also what a packet without ports is.
@@ -61,7 +61,7 @@ pub(super) fn source(predicates: &[Predicate]) -> Source {
     let runs: Vec<(u16, u32)> = runs.into_iter().map(|run| (run.first, classes.number(run.holders))).collect();
     let read = predicates.iter().any(|predicate| predicate.source.is_some());
     // More classes than a table can hold are refused with the size of the product.
-    let table = read.then(|| sweep::fill(runs.into_iter().map(|(first, class)| (first, class as u16))));
+    let table = read.then(|| runs.into_iter().map(|(first, class)| (first, class as u16)).collect());
     Source { of: Field { of: classes.lists().to_vec() }, table }
 }
 

@@ -34,13 +34,14 @@ pub(super) struct Destination {
 /// Distinct tables.
 #[derive(Default)]
 pub(super) struct Tables {
-    list: Vec<Vec<u16>>,
-    known: HashMap<Vec<u16>, u32>,
+    list: Vec<Vec<(u16, u16)>>,
+    known: HashMap<Vec<(u16, u16)>, u32>,
 }
 
 impl Tables {
-    /// The index of a table of 65536 classes.
-    pub(super) fn add(&mut self, table: Vec<u16>) -> u32 {
+    /// The index of a table, given as runs: first port and class.
+    pub(super) fn add(&mut self, mut table: Vec<(u16, u16)>) -> u32 {
+        table.dedup_by_key(|(_, class)| *class);
         let next = self.list.len() as u32;
         let index = *self.known.entry(table.clone()).or_insert(next);
         if index == next {
@@ -51,10 +52,10 @@ impl Tables {
 
     /// The contents of `l4_tables`.
     pub(super) fn finish(self) -> Vec<Box<abi::np_port_table>> {
-        let boxed = |table: Vec<u16>| {
-            let mut class_ = Box::new(abi::np_port_table { class_: [0; 1 << 16] });
-            class_.class_.copy_from_slice(&table);
-            class_
+        let boxed = |runs: Vec<(u16, u16)>| {
+            let mut table = Box::new(abi::np_port_table { class_: [0; 1 << 16] });
+            sweep::fill(&runs, &mut table.class_);
+            table
         };
         self.list.into_iter().map(boxed).collect()
     }
@@ -147,7 +148,7 @@ impl Reducer<'_> {
             // More classes than fit are refused by the caller.
             filled.push((run.first, class as u16));
         }
-        Ok(self.tables.add(sweep::fill(filled.into_iter())))
+        Ok(self.tables.add(filled))
     }
 
     /// The protocol "not known": later fragments only, and every predicate of the family could be true.

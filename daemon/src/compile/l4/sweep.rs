@@ -41,13 +41,10 @@ pub(super) fn runs<'a>(spans: impl Iterator<Item = (u32, &'a [Span])>) -> Vec<Ru
     runs
 }
 
-/// Fills 65536 entries, run by run.
-pub(super) fn fill(runs: impl Iterator<Item = (u16, u16)>) -> Vec<u16> {
-    let runs: Vec<(u16, u16)> = runs.collect();
-    let mut table = vec![0; 1 << 16];
+/// Fills a table, run by run.
+pub(super) fn fill(runs: &[(u16, u16)], table: &mut [u16]) {
     for (position, (first, class)) in runs.iter().enumerate() {
         let end = runs.get(position + 1).map_or(table.len(), |next| usize::from(next.0));
         table[usize::from(*first)..end].fill(*class);
     }
-    table
 }

@@ -3,3 +3,4 @@
 mod agree;
 mod evaluate;
 mod random;
+mod size;

@@ -3,6 +3,8 @@
 //! Implements "How a packet is judged" of ARCHITECTURE.md over the policy model, stage by stage, without any compiled table.
 //! Readable first. Knows no map and no kernel; time is passed in.
 
+#[cfg(test)]
+pub(crate) mod fixture;
 mod interface;
 mod link;
 mod packet;
@@ -11,6 +13,8 @@ mod rules;
 mod selftest;
 mod stages;
 mod state;
+#[cfg(test)]
+mod tests;
 mod trial;
 
 pub use interface::{DeviceKind, Interface};
