@@ -113,7 +113,8 @@ INLINE int np_walk_rules(struct np_state *st)
 		st->from_policy = rule->policy + 1;
 	}
 	st->steps += NP_CANDIDATES_AT_ONCE;
-	return st->steps < NP_MAX_CANDIDATES ? NP_MORE_RULES : NP_WALKED;
+	/* Once more after the last candidate that there can be: the default comes then. */
+	return st->steps <= NP_MAX_CANDIDATES ? NP_MORE_RULES : NP_WALKED;
 }
 
 #endif
