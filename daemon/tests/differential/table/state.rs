@@ -128,6 +128,25 @@ fn icmp_steps() -> Vec<Step> {
     ]
 }
 
+/// Quotes behind extension headers. What could not have passed is not quoted either.
+fn icmp6_steps() -> Vec<Step> {
+    let behind = |kind: u8, third: u8| {
+        let mut bytes = extension(UDP, 0, third);
+        bytes.extend(ports((1000, 53), 8));
+        between(HERE6, PEER6, kind, &bytes)
+    };
+    let part = |offset| with(HERE6, PEER6, UDP, &Ip { fragment: Some((1, offset, true)), ..Ip::default() }, &ports((1000, 53), 8));
+    let error = |quoted: &[u8]| arrives("h0", &between(PEER6, HERE6, ICMPV6, &icmp(1, 4, 0, quoted)));
+    vec![
+        (leaves("h0", &between(HERE6, PEER6, UDP, &ports((1000, 53), 8))), "ok"),
+        (error(&behind(60, 0)), "ok"),
+        (error(&behind(43, 2)), "ok"),
+        (error(&behind(43, 0)), "no_connection"),
+        (error(&part(0)), "ok"),
+        (error(&part(8)), "no_connection"),
+    ]
+}
+
 fn sctp_steps() -> Vec<Step> {
     let there = |chunk| arrives("h0", &between(PEER, HERE, SCTP, &sctp((1000, 80), chunk)));
     let back = |chunk| leaves("h0", &between(HERE, PEER, SCTP, &sctp((80, 1000), chunk)));
@@ -169,5 +188,9 @@ fn generations(bench: &mut Bench) -> usize {
 }
 
 pub fn all(bench: &mut Bench) -> usize {
-    tcp_tables(bench) + play(bench, "ICMP", &[(WEB, icmp_steps())]) + play(bench, "SCTP", &[(WEB, sctp_steps())]) + generations(bench)
+    tcp_tables(bench)
+        + play(bench, "ICMP", &[(WEB, icmp_steps())])
+        + play(bench, "ICMPv6", &[(WEB, icmp6_steps())])
+        + play(bench, "SCTP", &[(WEB, sctp_steps())])
+        + generations(bench)
 }

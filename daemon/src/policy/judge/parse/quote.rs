@@ -42,7 +42,8 @@ fn version6(bytes: &[u8]) -> Option<Quote> {
         walked += 1;
         let one = extension::one(protocol, rest)?;
         let later = protocol == 44 && extension::read_fragment(one).is_some_and(|fragment| fragment.offset > 0);
-        if later || walked > MAX_HEADERS {
+        let refused_itself = extension::is_old_routing(protocol, one);
+        if later || refused_itself || walked > MAX_HEADERS {
             return None;
         }
         (protocol, rest) = (one[0], &rest[one.len()..]);
