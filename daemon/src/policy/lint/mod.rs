@@ -58,4 +58,5 @@ fn never_matches(set: &PolicySet, rule: &Rule) -> Option<&'static str> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, missing_docs)] // tests may fail loudly
 mod tests;
