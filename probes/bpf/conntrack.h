@@ -47,6 +47,14 @@ INLINE __u8 np_fin_confirmed(__u32 side)
 	return side ? 8 : 4;
 }
 
+/* Where a flow stands that is past its handshake and was not reset. */
+INLINE __u8 np_state_by_fins(const struct np_flow *flow)
+{
+	if ((flow->fins & 0xc) == 0xc)
+		return NP_FLOW_CLOSED;
+	return (flow->fins & 0xc) ? NP_FLOW_CLOSING : NP_FLOW_ESTABLISHED;
+}
+
 /* `side` acknowledges `ack`: does that confirm the FIN of the other side? */
 INLINE void np_confirm_fin(struct np_flow *flow, __u32 side, __u32 ack)
 {
@@ -56,10 +64,8 @@ INLINE void np_confirm_fin(struct np_flow *flow, __u32 side, __u32 ack)
 	if (!(flow->fins & np_fin_sent(other)) || ack != expected)
 		return;
 	flow->fins |= np_fin_confirmed(other);
-	if ((flow->fins & 0xc) == 0xc)
-		flow->state = NP_FLOW_CLOSED;
-	else if (flow->state < NP_FLOW_CLOSED)
-		flow->state = NP_FLOW_CLOSING;
+	if (flow->state >= NP_FLOW_ESTABLISHED && flow->state < NP_FLOW_CLOSED)
+		flow->state = np_state_by_fins(flow);
 }
 
 /* A RST closes the flow only if its sender can see the flow (RFC 5961 section 3.2, in its strict form). */
@@ -73,7 +79,14 @@ INLINE int np_resets(const struct np_flow *flow, const struct np_state *st, __u3
 	return (st->packet.tcp_flags & NP_ACK) && (flow->acks & (side ? 2 : 1)) && st->ack == mine;
 }
 
-/* A segment without SYN of a flow that is past its handshake. */
+INLINE void np_note_ack(struct np_flow *flow, const struct np_state *st, __u32 side)
+{
+	flow->ack[MASKED(side, 1)] = st->ack;
+	if (!(flow->acks & (side ? 2 : 1)))
+		flow->acks |= side ? 2 : 1;
+}
+
+/* A segment that is no SYN-ACK, of a live flow. */
 INLINE void np_track_segment(struct np_flow *flow, const struct np_state *st, __u32 side)
 {
 	__u8 flags = st->packet.tcp_flags;
@@ -84,14 +97,12 @@ INLINE void np_track_segment(struct np_flow *flow, const struct np_state *st, __
 		return;
 	}
 	if (flags & NP_FIN) {
-		flow->fin[MASKED(side, 1)] = st->seq + st->payload + 1;
+		flow->fin[MASKED(side, 1)] = st->seq + st->payload + 1 + !!(flags & NP_SYN);
 		flow->fins |= np_fin_sent(side);
 	}
 	if (!(flags & NP_ACK))
 		return;
-	flow->ack[MASKED(side, 1)] = st->ack;
-	if (!(flow->acks & (side ? 2 : 1)))
-		flow->acks |= side ? 2 : 1;
+	np_note_ack(flow, st, side);
 	if (flow->fins)
 		np_confirm_fin(flow, side, st->ack);
 }

@@ -85,7 +85,8 @@ INLINE __u8 np_kind_of_tcp(__u8 flags)
 {
 	if ((flags & (NP_SYN | NP_ACK | NP_RST | NP_FIN)) == NP_SYN)
 		return NP_KIND_ALWAYS;
-	if ((flags & (NP_SYN | NP_ACK)) == (NP_SYN | NP_ACK))
+	/* With RST it is a reset, as the receiver takes it (RFC 9293 section 3.10.7). */
+	if ((flags & (NP_SYN | NP_ACK | NP_RST)) == (NP_SYN | NP_ACK))
 		return NP_KIND_SYNACK;
 	return NP_KIND_SEGMENT;
 }

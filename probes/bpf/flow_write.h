@@ -60,17 +60,13 @@ INLINE void np_create_flow(struct np_state *st)
 		np_refuse_full(st);
 }
 
-/* What a SYN that the rules allow does to a flow that is there: a closed one begins anew, a new one gets its latest number. */
+/* What a SYN (or INIT) that the rules allow does to a flow that is there: a closed one, and a new one of the same side, begin anew. */
 INLINE void np_reopen(struct np_state *st, struct np_flow *flow)
 {
-	if (st->packet.protocol != NP_TCP)
+	if (flow->state < NP_FLOW_CLOSING && (flow->state != NP_FLOW_NEW || !st->forward))
 		return;
-	if (flow->state >= NP_FLOW_CLOSING) {
-		np_delete_flow(st);
-		np_create_flow(st);
-	} else if (flow->state == NP_FLOW_NEW && st->forward) {
-		flow->isn = st->seq;
-	}
+	np_delete_flow(st);
+	np_create_flow(st);
 }
 
 /* TCP. 1 = the handshake is complete with this packet. */
@@ -82,12 +78,13 @@ INLINE int np_track_tcp(struct np_state *st, struct np_flow *flow)
 		if (flow->state <= NP_FLOW_ANSWERED) {
 			flow->isn = st->seq;
 			flow->state = NP_FLOW_ANSWERED;
+			np_note_ack(flow, st, side);
 		}
 		return 0;
 	}
 	np_track_segment(flow, st, side);
 	/* The first acknowledgement of the SYN-ACK may be lost and a later one, that covers data as well, take its place. */
-	return flow->state == NP_FLOW_ANSWERED && st->forward && (st->packet.tcp_flags & NP_ACK) &&
+	return flow->state == NP_FLOW_ANSWERED && st->forward && (st->packet.tcp_flags & (NP_ACK | NP_RST)) == NP_ACK &&
 	       st->ack - (flow->isn + 1) < 0x40000000u;
 }
 
@@ -140,7 +137,7 @@ INLINE void np_continue_flow(struct np_state *st)
 		return;
 	st->flow = *flow;
 	if (answered)
-		st->flow.state = st->packet.protocol == NP_TCP ? NP_FLOW_ESTABLISHED : NP_FLOW_ANSWERED;
+		st->flow.state = st->packet.protocol == NP_TCP ? np_state_by_fins(flow) : NP_FLOW_ANSWERED;
 	if (st->todo & NP_DO_STAMP) {
 		st->flow.generation = st->generation;
 		st->flow.rule = st->rule;

@@ -42,9 +42,10 @@ INLINE void np_hit(struct np_state *st, __u32 index, int log)
 /* What one candidate says. NP_PASS: go on. The reason is left in st->reason. */
 INLINE int np_apply(struct np_state *st, const struct np_tuple *t, const struct np_rule *rule, __u32 number)
 {
+	__u8 hidden = t->protocol == NP_PROTOCOL_UNKNOWN ? NP_RULE_READS_L4 | NP_RULE_READS_PROTOCOL : NP_RULE_READS_L4;
 	__u8 action = rule->action;
 
-	if (t->part == NP_LATER && (rule->flags & NP_RULE_READS_L4)) {
+	if (t->part == NP_LATER && (rule->flags & hidden)) {
 		st->rule = number;
 		st->reason = NP_R_FRAGMENT;
 		return NP_DENY;
@@ -112,7 +113,8 @@ INLINE int np_walk_rules(struct np_state *st)
 		st->from_policy = rule->policy + 1;
 	}
 	st->steps += NP_CANDIDATES_AT_ONCE;
-	return st->steps < NP_MAX_CANDIDATES ? NP_MORE_RULES : NP_WALKED;
+	/* Once more after the last candidate that there can be: the default comes then. */
+	return st->steps <= NP_MAX_CANDIDATES ? NP_MORE_RULES : NP_WALKED;
 }
 
 #endif

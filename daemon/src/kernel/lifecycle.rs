@@ -120,7 +120,8 @@ fn frame(port: u16) -> Vec<u8> {
 
 fn verdict(kernel: &Kernel, name: &str, port: u16) -> u32 {
     let entry = Entry::Tc(DeviceKind::Ethernet, Hook::Ingress);
-    kernel.test_run(entry, index(kernel, name), &frame(port)).unwrap().verdict
+    let shot = Shot { entry, ifindex: index(kernel, name), bytes: &frame(port), gso_size: 0 };
+    kernel.test_run(shot).unwrap().verdict
 }
 
 /// Everything but the clock.

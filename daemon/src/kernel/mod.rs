@@ -44,7 +44,7 @@ pub use events::Events;
 pub use features::{Feature, Features};
 pub use inspect::{Inspection, inspect};
 pub use sys::boot_time;
-pub use test_run::{Entry, TestRun};
+pub use test_run::{Entry, Shot, TestRun};
 
 use crate::compile::ruleset::{LinkFacts, Ruleset};
 use crate::plan::observed::{GenerationWord, TcAttachment};
@@ -217,9 +217,8 @@ impl Kernel {
         Events::open(shared::need(&self.maps, "events")?)
     }
 
-    /// Runs the loaded programs on a frame as if it had been seen at `entry` of an interface of this network namespace. State
-    /// and counters change as they would for a packet.
-    pub fn test_run(&self, entry: Entry, ifindex: u32, frame: &[u8]) -> Result<TestRun> {
-        test_run::run(&self.programs, entry, ifindex, frame)
+    /// Runs the loaded programs on a frame as if it had been seen there. State and counters change as they would for a packet.
+    pub fn test_run(&self, shot: Shot<'_>) -> Result<TestRun> {
+        test_run::run(&self.programs, shot)
     }
 }

@@ -17,6 +17,19 @@ pub enum Entry {
     Xdp,
 }
 
+/// A frame and where it is seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shot<'a> {
+    /// Where.
+    pub entry: Entry,
+    /// Of an interface of this network namespace.
+    pub ifindex: u32,
+    /// The frame, at least 14 bytes.
+    pub bytes: &'a [u8],
+    /// tc: `gso_size` of the skb; 0 = an ordinary packet.
+    pub gso_size: u32,
+}
+
 /// One packet's way through the loaded programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestRun {
@@ -26,28 +39,30 @@ pub struct TestRun {
     pub duration: Duration,
 }
 
-/// Bytes of `struct __sk_buff` that are handed, and where `ifindex` stands in it.
-const SK_BUFF: (usize, usize) = (192, 40);
+/// Bytes of `struct __sk_buff` that are handed, and where `ifindex` and `gso_size` stand in it.
+const SK_BUFF: (usize, usize, usize) = (192, 40, 176);
 /// Bytes of `struct xdp_md`, and where `data_end` and `ingress_ifindex` stand in it.
 const XDP_MD: (usize, usize, usize) = (24, 4, 12);
 
 /// Runs it.
-pub fn run(programs: &Programs, entry: Entry, ifindex: u32, frame: &[u8]) -> Result<TestRun> {
+pub fn run(programs: &Programs, shot: Shot<'_>) -> Result<TestRun> {
+    let Shot { entry, ifindex, bytes, gso_size } = shot;
     let mut context;
     let name = match entry {
         Entry::Tc(variant, hook) => {
             context = vec![0u8; SK_BUFF.0];
             put(&mut context, SK_BUFF.1, ifindex);
+            put(&mut context, SK_BUFF.2, gso_size);
             objects::tc_main(variant, hook)
         }
         Entry::Xdp => {
             context = vec![0u8; XDP_MD.0];
-            put(&mut context, XDP_MD.1, frame.len() as u32);
+            put(&mut context, XDP_MD.1, bytes.len() as u32);
             put(&mut context, XDP_MD.2, ifindex);
             objects::XDP
         }
     };
-    let run = bpf::test_run(&programs.get(name)?, frame, &mut context, 1)?;
+    let run = bpf::test_run(&programs.get(name)?, bytes, &mut context, 1)?;
     Ok(TestRun { verdict: run.verdict, duration: Duration::from_nanos(u64::from(run.nanoseconds)) })
 }
 

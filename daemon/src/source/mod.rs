@@ -125,11 +125,6 @@ impl Snapshot {
         Snapshot { directory: directory.to_path_buf(), files, globs: Vec::new(), set_files: Vec::new(), fresh: true }
     }
 
-    /// Every file as if it were the only one, for salvage.
-    pub fn each_alone(&self) -> impl Iterator<Item = Snapshot> + '_ {
-        self.files.iter().map(|file| Snapshot { files: vec![file.clone()], ..self.clone() })
-    }
-
     /// SHA-256 over names and contents of all policy files and of the set files that were read so far; complete after
     /// [`crate::policy::load`].
     pub fn digest(&self) -> [u8; 32] {

@@ -102,12 +102,18 @@ fn read_while_written_is_whole_or_refused() {
             while !stop.load(Ordering::Relaxed) {
                 turn += 1;
                 let mut file = File::options().append(true).open(&path).unwrap();
-                writeln!(file, "# {turn}").unwrap();
+                file.write_all(format!("# {turn}\n").as_bytes()).unwrap();
                 thread::sleep(std::time::Duration::from_millis(5));
             }
         });
-        assert!(matches!(read(directory.path()), Err(SourceError::BeingWritten { path: named }) if named == path));
+        let outcome = read(directory.path());
         stop.store(true, Ordering::Relaxed);
+        // A busy machine may give the reader two equal looks between two lines; then what it read is whole lines.
+        match outcome {
+            Ok(snapshot) => assert!(snapshot.files[0].text.is_empty() || snapshot.files[0].text.ends_with('\n')),
+            Err(SourceError::BeingWritten { path: named }) => assert_eq!(named, path),
+            Err(other) => panic!("{other}"),
+        }
     });
     assert!(read(directory.path()).is_ok());
 }

@@ -55,7 +55,7 @@ pub(super) fn version6(bytes: &[u8], frame: &Frame<'_>) -> Result<IpPacket, Reas
     let header = bytes.get(..40).ok_or(Reason::Malformed)?;
     let stated = word(header, 4);
     let payload = length(stated, frame.gso, bytes.len() - 40);
-    let empty_lie = stated == Some(0) && !frame.gso && header[6] != NO_NEXT_HEADER;
+    let empty_lie = payload == 0 && header[6] != NO_NEXT_HEADER;
     if header[0] >> 4 != 6 || payload > bytes.len() - 40 || empty_lie {
         return Err(Reason::Malformed);
     }

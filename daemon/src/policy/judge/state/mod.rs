@@ -107,13 +107,11 @@ impl State<'_, '_> {
         if may_pass { self.advance(&key, packet) } else { Finding::Refused(Reason::NoConnection) }
     }
 
-    /// A packet that may open a flow and is judged by the rules even if there is one.
-    fn always_judged(&mut self, packet: &Packet) -> Finding {
+    /// A packet that may open a flow and is judged by the rules even if there is one. A flow of another generation waits for a packet
+    /// of its own to be judged again: this one does not pass because of it.
+    fn always_judged(&self, packet: &Packet) -> Finding {
         let Some(key) = self.key(packet) else { return Finding::Refused(Reason::Internal) };
-        match self.current(&key) {
-            Err(ended) => Finding::Ended(ended),
-            Ok(_) => Finding::Judge(Some(Opening { key, state: FlowState::New })),
-        }
+        Finding::Judge(Some(Opening { key, state: FlowState::New }))
     }
 
     fn answer_or_open(&mut self, packet: &Packet) -> Finding {
@@ -155,16 +153,13 @@ impl State<'_, '_> {
         let (settings, now) = (self.link.set.daemon.conntrack.clone(), self.now);
         let Some(flow) = self.table.live(key, &settings, now) else { return Finding::Refused(Reason::Internal) };
         let forward = flow.opener == packet.hook;
-        let state = match packet.ip.as_ref().map(|ip| &ip.l4) {
-            Some(L4::Tcp(segment)) => tcp::advance(flow, segment, forward),
-            _ if forward => flow.state,
-            _ => FlowState::Answered,
+        let (is_answered, state) = match packet.ip.as_ref().map(|ip| &ip.l4) {
+            Some(L4::Tcp(segment)) => (tcp::ends_handshake(flow, segment, forward), tcp::advance(flow, segment, forward)),
+            _ if forward => (false, flow.state),
+            _ => (flow.state == FlowState::New, FlowState::Answered),
         };
-        let is_tcp = matches!(packet.ip.as_ref().map(|ip| &ip.l4), Some(L4::Tcp(_)));
-        let answered = if is_tcp { FlowState::Established } else { FlowState::Answered };
-        let (before, is_answered) = (flow.state, state == answered);
         flow.seen = now;
-        if is_answered && before != answered && self.table.promote(key, &settings, now).is_err() {
+        if is_answered && self.table.promote(key, &settings, now).is_err() {
             return Finding::Refused(Reason::ConntrackFull);
         }
         if let Some(flow) = self.table.live(key, &settings, now) {

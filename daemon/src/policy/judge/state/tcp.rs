@@ -10,9 +10,9 @@ pub(super) fn opens(flags: u8) -> bool {
     flags & (SYN | ACK | RST | FIN) == SYN
 }
 
-/// The second segment of a handshake.
+/// The second segment of a handshake. With RST it is a reset, as the receiver takes it (RFC 9293, 3.10.7).
 pub(super) fn is_syn_ack(flags: u8) -> bool {
-    flags & (SYN | ACK) == SYN | ACK
+    flags & (SYN | ACK | RST) == SYN | ACK
 }
 
 /// Whether a segment in mid-stream may begin a flow, where that is allowed at all: a RST ends something, and a SYN-ACK answers.
@@ -28,6 +28,7 @@ pub(super) fn may_answer(flow: &Flow, tcp: &Tcp, forward: bool) -> bool {
 /// The state that a segment leads to; the flow's numbers are noted on the way. Segments that count for nothing change nothing.
 pub(super) fn advance(flow: &mut Flow, tcp: &Tcp, forward: bool) -> FlowState {
     let (side, other) = if forward { (0, 1) } else { (1, 0) };
+    let reached = if ends_handshake(flow, tcp, forward) { FlowState::Established } else { flow.state };
     if tcp.flags & RST != 0 {
         return if reset_counts(flow, tcp, side, other) { FlowState::Closed } else { flow.state };
     }
@@ -46,8 +47,7 @@ pub(super) fn advance(flow: &mut Flow, tcp: &Tcp, forward: bool) -> FlowState {
         flow.acks[side] = Some(tcp.acknowledgement);
         flow.fins_acknowledged[other] |= flow.fins[other] == Some(tcp.acknowledgement);
     }
-    match (flow.state, flow.fins_acknowledged) {
-        (FlowState::Answered, _) if forward && completes(flow, tcp) => FlowState::Established,
+    match (reached, flow.fins_acknowledged) {
         (FlowState::Established | FlowState::Closing, [true, true]) => FlowState::Closed,
         (FlowState::Established, [true, false] | [false, true]) => FlowState::Closing,
         (state, _) => state,
@@ -63,7 +63,8 @@ fn reset_counts(flow: &Flow, tcp: &Tcp, side: usize, other: usize) -> bool {
 
 /// Whether the opener acknowledges the SYN-ACK. Its first acknowledgement may be lost and a later one, that covers data as well,
 /// take its place.
-fn completes(flow: &Flow, tcp: &Tcp) -> bool {
+pub(super) fn ends_handshake(flow: &Flow, tcp: &Tcp, forward: bool) -> bool {
     let covers = |end: u32| tcp.acknowledgement.wrapping_sub(end) < 1 << 30;
-    tcp.flags & ACK != 0 && flow.syn_ack_end.is_some_and(covers)
+    let acknowledges = tcp.flags & (ACK | RST) == ACK && !is_syn_ack(tcp.flags);
+    flow.state == FlowState::Answered && forward && acknowledges && flow.syn_ack_end.is_some_and(covers)
 }

@@ -1,0 +1,219 @@
+//! A network namespace with every kind of interface, the programs loaded for it, and the judge beside them.
+//!
+//! Knows how one frame is given to both, and what must be equal afterwards. Knows no frame and no policy.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use netpol_ebpf::compile::compile;
+use netpol_ebpf::compile::ruleset::{DeviceKind, LinkFacts};
+use netpol_ebpf::kernel::{Entry, Kernel, Shot as Run, boot_time};
+use netpol_ebpf::plan::plan;
+use netpol_ebpf::policy::judge::{Conntrack, Frame, Interface, Judgement, judge, parse};
+use netpol_ebpf::policy::load;
+use netpol_ebpf::policy::model::{Hook, PolicySet};
+use netpol_ebpf::policy::reason::Reason;
+use netpol_ebpf::schema::render;
+use netpol_ebpf::source::Snapshot;
+use netpol_probes::abi;
+
+use crate::flows;
+use crate::scenario::{Mismatch, Shot, Stage};
+use crate::sys;
+
+/// Interfaces: `h` are of this host, `w` lead to workloads, `t` begins with the IP header, `n` is never selected.
+pub const LINKS: [&str; 7] = ["h0", "h1", "w0", "w1", "t0", "lo", "n0"];
+/// Entries of each flow table.
+pub const ROOM: u32 = 4096;
+
+/// `TC_ACT_UNSPEC` and `TC_ACT_SHOT`, `XDP_PASS` and `XDP_DROP`.
+const TC: (u32, u32) = (u32::MAX, 2);
+const XDP: (u32, u32) = (2, 1);
+
+/// One interface as both sides see it.
+struct Link {
+    facts: LinkFacts,
+    interface: Interface,
+    /// Our XDP program is on it.
+    xdp: bool,
+}
+
+/// Everything that a scenario is played on.
+pub struct Bench {
+    kernel: Option<Kernel>,
+    links: Vec<Link>,
+    reasons: sys::Map,
+    /// What `reasons` holds, as far as it was looked at.
+    counted: Vec<u64>,
+    state: [sys::Map; 3],
+    mount: PathBuf,
+    _namespace: sys::Namespace,
+}
+
+impl Bench {
+    /// `room`: entries of each flow table.
+    pub fn new(name: &str, room: u32) -> Bench {
+        let namespace = sys::Namespace::enter().unwrap();
+        for link in LINKS.iter().filter(|link| **link != "lo") {
+            // The links stay down: no frame but ours is ever seen.
+            let words = if link.starts_with('t') {
+                format!("tuntap add {link} mode tun")
+            } else {
+                format!("link add {link} type veth peer {link}p")
+            };
+            let status = Command::new("timeout").args(["5", "ip"]).args(words.split(' ')).status().unwrap();
+            assert!(status.success(), "ip {words}");
+        }
+        for link in ["h1", "w1"] {
+            fs::write(format!("/proc/sys/net/ipv6/conf/{link}/accept_ra"), "0").unwrap();
+        }
+        let mount = std::env::temp_dir().join(format!("netpol-ebpf-differential-{}-{name}", std::process::id()));
+        let kernel = Kernel::open(&mount, room, room).unwrap();
+        let facts = kernel.links().unwrap();
+        let link = |name: &&str| {
+            let facts = facts.iter().find(|facts| facts.name == **name).unwrap().clone();
+            let LinkFacts { ifindex, ref name, device, accepts_router_advertisements } = facts;
+            Link { interface: Interface { ifindex, name: name.clone(), device, accepts_router_advertisements }, facts, xdp: false }
+        };
+        let pinned = |map: &str| sys::Map::open(&mount.join(format!("abi{}/maps/{map}", abi::NP_ABI))).unwrap();
+        Bench {
+            links: LINKS.iter().map(link).collect(),
+            reasons: pinned("reasons"),
+            counted: vec![0; (abi::NP_HOOKS * abi::NP_MAX_REASONS) as usize],
+            state: [pinned("connections"), pinned("half_open"), pinned("fragments")],
+            kernel: Some(kernel),
+            mount,
+            _namespace: namespace,
+        }
+    }
+
+    fn kernel(&mut self) -> &mut Kernel {
+        self.kernel.as_mut().unwrap()
+    }
+
+    /// Kind of an interface.
+    pub fn device(&self, link: usize) -> DeviceKind {
+        self.links[link].interface.device
+    }
+
+    /// Makes the policies the running generation.
+    fn install(&mut self, set: &PolicySet) -> u32 {
+        let facts: Vec<LinkFacts> = self.links.iter().map(|link| link.facts.clone()).collect();
+        let wanted = compile(set, &facts).unwrap();
+        let kernel = self.kernel();
+        let actions = plan(&wanted, &kernel.observe().unwrap());
+        let outcome = kernel.execute(&wanted, &actions).unwrap();
+        assert_eq!((outcome.failures, outcome.warnings), (Vec::<String>::new(), Vec::<String>::new()));
+        let (observed, running) = (kernel.observe().unwrap(), kernel.word().running);
+        for link in &mut self.links {
+            link.xdp = observed.links.get(&link.facts.ifindex).is_some_and(|there| there.xdp.is_ours());
+        }
+        running
+    }
+
+    /// Plays all stages, flows being kept from one to the next. Returns what both sides said of each frame.
+    pub fn play(&mut self, stages: &[Stage]) -> Result<Vec<Option<Reason>>, Mismatch> {
+        self.state[0].clear::<{ size_of::<abi::np_flow_key>() }>();
+        self.state[1].clear::<{ size_of::<abi::np_flow_key>() }>();
+        self.state[2].clear::<{ size_of::<abi::np_fragment_key>() }>();
+        let mut conntrack = Conntrack::default();
+        let mut said = Vec::new();
+        for (position, stage) in stages.iter().enumerate() {
+            let set = policies(&stage.text.toml()).unwrap_or_else(|errors| panic!("{errors}"));
+            conntrack.generation = self.install(&set);
+            for (number, shot) in stage.shots.iter().enumerate() {
+                if self.is_possible(shot) {
+                    let found = self.judge_twice(&set, &mut conntrack, shot);
+                    said.push(found.map_err(|what| Mismatch { stage: position, shot: Some(number), what })?);
+                }
+            }
+            let (ours, theirs) = (flows::of_judge(&conntrack), flows::of_kernel(&self.kernel().flows().unwrap()));
+            flows::compare(&ours, &theirs).map_err(|what| Mismatch { stage: position, shot: None, what })?;
+        }
+        Ok(said)
+    }
+
+    /// Whether a test run can be made of it. The kernel reads an EtherType from every frame, also where a device has none (there it must
+    /// say what the version says), and takes no frame that ends within the Ethernet or an untagged IP header.
+    pub fn is_possible(&self, shot: &Shot) -> bool {
+        let bytes = &shot.bytes;
+        let least = match bytes.get(12..14) {
+            Some([0x08, 0x00]) => 34,
+            Some([0x86, 0xDD]) => 54,
+            _ => 15,
+        };
+        let raw = self.device(shot.link) == DeviceKind::Raw;
+        let honest = || matches!((bytes[0] >> 4, &bytes[12..14]), (4, [0x08, 0x00]) | (6, [0x86, 0xDD]));
+        (least..=3000).contains(&bytes.len()) && (!raw || honest())
+    }
+
+    /// One frame before both. An error says how they differ.
+    fn judge_twice(&mut self, set: &PolicySet, conntrack: &mut Conntrack, shot: &Shot) -> Result<Option<Reason>, String> {
+        let link = &self.links[shot.link];
+        // XDP knows no GSO packets; what it would have seen of them it cannot be asked.
+        let gso = shot.gso && !(link.xdp && shot.hook == Hook::Ingress);
+        let frame = Frame { hook: shot.hook, device: link.interface.device, bytes: &shot.bytes, metadata_tag: None, gso };
+        let packet = parse(&frame);
+        let judged = judge(set, &link.interface, conntrack, &packet, boot_time());
+        let expected = judged.reason.map_or(0, Reason::number);
+        let (ifindex, device, xdp) = (link.facts.ifindex, link.interface.device, link.xdp && shot.hook == Hook::Ingress);
+        let gso_size = if gso { 1400 } else { 0 };
+        if xdp {
+            let verdict = self.run(Run { entry: Entry::Xdp, ifindex, bytes: &shot.bytes, gso_size: 0 });
+            if verdict == XDP.1 {
+                return self.settle(abi::NP_HOOK_XDP, expected, false, &judged).map(|()| judged.reason);
+            }
+            self.settle(abi::NP_HOOK_XDP, 0, true, &judged)?;
+        }
+        let verdict = self.run(Run { entry: Entry::Tc(device, shot.hook), ifindex, bytes: &shot.bytes, gso_size });
+        if verdict != TC.0 && verdict != TC.1 {
+            return Err(format!("tc returned {verdict}"));
+        }
+        let hook = if shot.hook == Hook::Ingress { abi::NP_HOOK_INGRESS } else { abi::NP_HOOK_EGRESS };
+        self.settle(hook, expected, verdict == TC.0, &judged).map(|()| judged.reason)
+    }
+
+    fn run(&mut self, run: Run<'_>) -> u32 {
+        self.kernel().test_run(run).unwrap_or_else(|error| panic!("{error:?}: {run:?}, {} bytes", run.bytes.len())).verdict
+    }
+
+    /// Whether exactly the counter of the expected reason has risen, and the verdict fits it.
+    fn settle(&mut self, hook: u32, expected: u32, passed: bool, judged: &Judgement) -> Result<(), String> {
+        let index = hook * abi::NP_MAX_REASONS + expected;
+        let now = self.reasons.total(index);
+        if now == self.counted[index as usize] + 1 && passed == (expected == 0) {
+            self.counted[index as usize] = now;
+            return Ok(());
+        }
+        let mut risen = Vec::new();
+        for (index, before) in (0..).zip(&mut self.counted) {
+            let now = self.reasons.total(index);
+            if now != *before {
+                let name = Reason::from_number(index % abi::NP_MAX_REASONS).map_or("accepted", Reason::name);
+                risen.push(format!("{} {name} +{}", ["ingress", "egress", "xdp"][(index / abi::NP_MAX_REASONS) as usize], now - *before));
+            }
+            *before = now;
+        }
+        let wanted = judged.reason.map_or("accepted", Reason::name);
+        Err(format!("judge: {wanted} (rule {:?})\n  {}\nprograms: {risen:?}, passed: {passed}", judged.rule, judged.steps.join("\n  ")))
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if let Some(kernel) = self.kernel.take() {
+            let detached = kernel.detach_all();
+            sys::unmount(&self.mount);
+            let removed = fs::remove_dir(&self.mount);
+            assert!(std::thread::panicking() || (detached.is_ok() && removed.is_ok()));
+        }
+    }
+}
+
+/// Policies of one file; otherwise all errors as text.
+pub fn policies(toml: &str) -> Result<PolicySet, String> {
+    let mut snapshot = Snapshot::of(Path::new("/differential"), &[("a.toml".to_owned(), toml.as_bytes().to_vec())]);
+    let loaded = load(&mut snapshot);
+    loaded.policies.map_err(|errors| render(&errors, &snapshot, false))
+}

@@ -1,0 +1,75 @@
+//! Judge and programs say the same of every frame: verdict, reason, and what they remember.
+//!
+//! The programs are loaded and run by `BPF_PROG_TEST_RUN` in a network namespace of their own; the judge sees the same frames in the same
+//! order. Expiry cannot be simulated in the kernel, so all timeouts are long.
+//! `NETPOL_SEED` repeats a run, `NETPOL_ROUNDS` makes it longer.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bench;
+mod flows;
+mod frame;
+mod policies;
+mod random;
+mod scenario;
+mod shrink;
+mod sys;
+mod traffic;
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bench::{Bench, ROOM};
+use random::Random;
+use scenario::{Stage, tell};
+
+/// Generations in a scenario, and about how many frames each sees.
+const STAGES: usize = 3;
+const FRAMES: usize = 1500;
+const ROUNDS: u64 = 46;
+
+fn may_run() -> bool {
+    if !sys::is_root() {
+        eprintln!("SKIPPED: needs root");
+    }
+    sys::is_root()
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// Policies that load, and frames for them.
+fn stage(random: &mut Random) -> Stage {
+    let text = loop {
+        let text = policies::text(random);
+        match bench::policies(&text.toml()) {
+            Ok(_) => break text,
+            Err(errors) if number("NETPOL_SHOW").is_some() => eprintln!("{errors}"),
+            Err(_) => {}
+        }
+    };
+    Stage { text, shots: traffic::shots(random, FRAMES) }
+}
+
+#[test]
+fn random_frames_and_policies() {
+    if !may_run() {
+        return;
+    }
+    let seed = number("NETPOL_SEED").unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64);
+    let rounds = number("NETPOL_ROUNDS").unwrap_or(ROUNDS);
+    println!("seed {seed}");
+    let mut bench = Bench::new("random", ROOM);
+    let (start, mut pairs) = (Instant::now(), 0);
+    for round in 0..rounds {
+        let mut random = Random::new(seed.wrapping_add(round));
+        let stages: Vec<Stage> = (0..STAGES).map(|_| stage(&mut random)).collect();
+        match bench.play(&stages) {
+            Ok(said) => pairs += said.len(),
+            Err(mismatch) => {
+                let (stages, mismatch) = shrink::shrink(&mut bench, stages, mismatch);
+                panic!("NETPOL_SEED={} NETPOL_ROUNDS=1{}", seed.wrapping_add(round), tell(&stages, &mismatch));
+            }
+        }
+    }
+    println!("{pairs} frames judged alike in {} rounds, {:?}", rounds, start.elapsed());
+}

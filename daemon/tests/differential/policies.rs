@@ -1,0 +1,185 @@
+//! Random policy files over the small world of the frames, so that they meet at each other's borders.
+
+use crate::bench::ROOM;
+use crate::random::Random;
+use crate::scenario::{PolicyText, Text};
+
+const NETS4: [&str; 6] = ["0.0.0.0/0", "8.0.0.0/24", "8.0.0.0/31", "8.0.0.1", "8.0.1.0/24", "8.0.1.1"];
+const NETS6: [&str; 6] = ["::/0", "2001:db8:86dd::/64", "2001:db8:86dd::1", "2001:db8:86dd:1::/64", "fe80::/10", "ff02::/16"];
+const PORTS: [&str; 7] = ["22", "53", "80", "\"22-80\"", "443", "\"1000-65535\"", "67"];
+/// Names of protocols, and whether they have ports.
+const PROTOCOLS: [(&str, bool); 10] = [
+    ("\"tcp\"", true),
+    ("\"tcp\"", true),
+    ("\"udp\"", true),
+    ("\"sctp\"", true),
+    ("\"dccp\"", true),
+    ("\"udplite\"", true),
+    ("\"gre\"", false),
+    ("\"icmp\"", false),
+    ("\"icmpv6\"", false),
+    ("50", false),
+];
+const HOSTS: [&str; 4] = ["h0", "h1", "t0", "lo"];
+const WORKLOADS: [&str; 2] = ["w0", "w1"];
+
+/// `["a", "b"]`
+fn list(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+    format!("[{}]", quoted.join(", "))
+}
+
+fn bare(words: &[&str]) -> String {
+    format!("[{}]", words.join(", "))
+}
+
+/// A whole file.
+pub fn text(random: &mut Random) -> Text {
+    let mut head = String::from("[daemon.conntrack]\n");
+    head.push_str(&format!("max_entries = {ROOM}\nmax_half_open = {ROOM}\n"));
+    for timeout in ["tcp_syn", "tcp_established", "tcp_fin", "udp", "udp_stream", "icmp", "generic"] {
+        head.push_str(&format!("{timeout} = \"1d\"\n"));
+    }
+    if random.percent(20) {
+        head.push_str("established = \"keep\"\n");
+    }
+    if random.percent(25) {
+        head.push_str("loose = true\n");
+    }
+    for (direction, percent) in [("inbound", 50), ("outbound", 40)] {
+        for _ in 0..2 {
+            if random.percent(percent) {
+                head.push_str(&failsafe(random, direction));
+            }
+        }
+    }
+    for name in ["a", "b", "c"] {
+        let mut elements = random.some(&NETS4[1..], 2);
+        elements.extend(random.some(&NETS6[1..], 2));
+        head.push_str(&format!("[[set]]\nname = \"{name}\"\nelements = {}\n", list(&elements)));
+    }
+    let policies = 2 + random.below(5);
+    Text { head, policies: (0..policies).map(|number| policy(random, number)).collect() }
+}
+
+fn failsafe(random: &mut Random, direction: &str) -> String {
+    let (protocol, port) = (random.pick(&["tcp", "tcp", "udp", "sctp"]), random.pick(&["22", "53", "443"]));
+    let nets = match random.below(3) {
+        0 => String::new(),
+        1 => format!("nets = {}\n", list(&random.some(&NETS4[1..], 2))),
+        _ => format!("nets = {}\n", list(&random.some(&NETS6[1..], 2))),
+    };
+    format!("[[daemon.failsafe.{direction}]]\nprotocol = \"{protocol}\"\nport = {port}\n{nets}")
+}
+
+fn policy(random: &mut Random, number: usize) -> PolicyText {
+    let workload = random.percent(35);
+    let interfaces = if workload { random.some(&WORKLOADS, 2) } else { random.some(&HOSTS, 4) };
+    let mut head = format!("[[policy]]\nname = \"p{number}\"\ninterfaces = {}\norder = {}\n", list(&interfaces), random.below(5));
+    if workload {
+        head.push_str("endpoint = \"workload\"\n");
+    }
+    let isolated: &[&str] = random.pick(&[&["ingress"], &["egress"], &["ingress", "egress"], &["ingress", "egress"]]);
+    head.push_str(&format!("policy_types = {}\n", list(isolated)));
+    let defaults: Vec<String> =
+        isolated.iter().map(|direction| format!("{direction} = \"{}\"", random.pick(&["allow", "deny", "deny"]))).collect();
+    head.push_str(&format!("default_action = {{ {} }}\n", defaults.join(", ")));
+    for (line, percent) in [("dhcp_client = true\n", 25), ("icmpv6_essential = false\n", 20), ("log_default_deny = true\n", 20)] {
+        if random.percent(percent) {
+            head.push_str(line);
+        }
+    }
+    if random.percent(30) {
+        head.push_str(&format!("ethertypes = {}\n", bare(&random.some(&["\"eapol\"", "\"stp\"", "0x8863"], 2))));
+    }
+    let xdp = if random.percent(40) && interfaces != ["lo"] { xdp(random) } else { String::new() };
+    let rules = isolated.iter().flat_map(|direction| (0..random.below(6)).map(|_| rule(random, direction)).collect::<Vec<_>>()).collect();
+    PolicyText { head, xdp, rules }
+}
+
+fn xdp(random: &mut Random) -> String {
+    let mut text = format!("[policy.xdp]\nmode = \"{}\"\n", random.pick(&["generic", "auto", "off"]));
+    if random.percent(60) {
+        text.push_str(&format!("deny_sets = {}\n", list(&random.some(&["a", "b", "c"], 2))));
+    }
+    for (line, percent) in [("drop_malformed = true\n", 40), ("drop_fragments = true\n", 25)] {
+        if random.percent(percent) {
+            text.push_str(line);
+        }
+    }
+    text
+}
+
+fn rule(random: &mut Random, direction: &str) -> String {
+    let mut text = format!("[[policy.{direction}]]\naction = \"{}\"\n", random.pick(&["allow", "allow", "allow", "deny", "pass"]));
+    let protocol = random.percent(70).then(|| random.pick(&PROTOCOLS));
+    let family = match protocol.map(|(name, _)| name) {
+        Some("\"icmp\"") => Some(4),
+        Some("\"icmpv6\"") => Some(6),
+        _ if random.percent(60) => Some(random.pick(&[4, 6])),
+        _ => None,
+    };
+    if let Some((name, _)) = protocol {
+        text.push_str(&format!("protocol = {name}\n"));
+    }
+    if let Some(family) = family {
+        text.push_str(&format!("ip_version = {family}\n"));
+    }
+    let with_ports = protocol.is_none_or(|(_, ports)| ports) && random.percent(60);
+    for (side, percent) in [("source", 35), ("destination", 70)] {
+        if random.percent(percent) {
+            text.push_str(&peer(random, side, family, with_ports));
+        }
+    }
+    match protocol.map(|(name, _)| name) {
+        Some("\"icmp\"") if random.percent(60) => {
+            text.push_str(random.pick(&["icmp = { type = 8 }\n", "icmp = { type = 13, code = 0 }\n", "icmp = { type = 9 }\n"]));
+        }
+        Some("\"icmpv6\"") if random.percent(60) => {
+            text.push_str(random.pick(&["icmp = { type = 128 }\n", "icmp = { type = 135, code = 0 }\n", "icmp = { type = 150 }\n"]));
+        }
+        Some("\"tcp\"") | None if random.percent(15) => {
+            text.push_str(random.pick(&[
+                "tcp_flags = \"syn\"\n",
+                "tcp_flags = \"!psh\"\n",
+                "tcp_flags = \"syn,!ece\"\n",
+                "tcp_flags = \"ack\"\n",
+            ]));
+        }
+        _ => {}
+    }
+    if random.percent(15) {
+        text.push_str(random.pick(&["vlan = 7\n", "vlan = [7, 8]\n", "vlan = 9\n"]));
+    }
+    if random.percent(10) {
+        text.push_str("log = true\n");
+    }
+    text
+}
+
+fn peer(random: &mut Random, side: &str, family: Option<i32>, with_ports: bool) -> String {
+    let nets: Vec<&str> = match family {
+        Some(4) => NETS4.to_vec(),
+        Some(_) => NETS6.to_vec(),
+        None => [NETS4, NETS6].concat(),
+    };
+    let mut keys = Vec::new();
+    for (key, percent) in [("nets", 40), ("not_nets", 10)] {
+        if random.percent(percent) {
+            keys.push(format!("{key} = {}", list(&random.some(&nets[usize::from(key == "not_nets")..], 2))));
+        }
+    }
+    for (key, percent) in [("sets", 15), ("not_sets", 10)] {
+        if random.percent(percent) {
+            keys.push(format!("{key} = {}", list(&random.some(&["a", "b", "c"], 2))));
+        }
+    }
+    if with_ports {
+        for (key, percent) in [("ports", 70), ("not_ports", 15)] {
+            if random.percent(percent) {
+                keys.push(format!("{key} = {}", bare(&random.some(&PORTS, 2))));
+            }
+        }
+    }
+    if keys.is_empty() { String::new() } else { format!("{side} = {{ {} }}\n", keys.join(", ")) }
+}
