@@ -51,6 +51,8 @@ impl Bench {
     pub fn start_in(net: Net, policy: &str) -> Option<Bench> {
         net.write("10-test.toml", policy);
         let daemon = Daemon::start(&net);
+        let refused = Cli(&net).last_error();
+        assert_eq!(refused, "", "the test's own policy is good");
         Some(Bench::around(net, daemon))
     }
 
