@@ -13,6 +13,7 @@ mod random;
 mod scenario;
 mod shrink;
 mod sys;
+mod table;
 mod traffic;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -48,6 +49,15 @@ fn stage(random: &mut Random) -> Stage {
         }
     };
     Stage { text, shots: traffic::shots(random, FRAMES) }
+}
+
+#[test]
+fn frames_aimed_at_every_stage() {
+    if !may_run() {
+        return;
+    }
+    let mut bench = Bench::new("table", ROOM);
+    println!("{} frames of the table judged alike", table::all(&mut bench));
 }
 
 #[test]

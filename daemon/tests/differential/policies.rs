@@ -59,7 +59,9 @@ pub fn text(random: &mut Random) -> Text {
         head.push_str(&format!("[[set]]\nname = \"{name}\"\nelements = {}\n", list(&elements)));
     }
     let policies = 2 + random.below(5);
-    Text { head, policies: (0..policies).map(|number| policy(random, number)).collect() }
+    // Policies of one interface may not contradict each other in this.
+    let mode = random.pick(&["generic", "auto", "off"]);
+    Text { head, policies: (0..policies).map(|number| policy(random, number, mode)).collect() }
 }
 
 fn failsafe(random: &mut Random, direction: &str) -> String {
@@ -72,7 +74,7 @@ fn failsafe(random: &mut Random, direction: &str) -> String {
     format!("[[daemon.failsafe.{direction}]]\nprotocol = \"{protocol}\"\nport = {port}\n{nets}")
 }
 
-fn policy(random: &mut Random, number: usize) -> PolicyText {
+fn policy(random: &mut Random, number: usize, mode: &str) -> PolicyText {
     let workload = random.percent(35);
     let interfaces = if workload { random.some(&WORKLOADS, 2) } else { random.some(&HOSTS, 4) };
     let mut head = format!("[[policy]]\nname = \"p{number}\"\ninterfaces = {}\norder = {}\n", list(&interfaces), random.below(5));
@@ -92,13 +94,13 @@ fn policy(random: &mut Random, number: usize) -> PolicyText {
     if random.percent(30) {
         head.push_str(&format!("ethertypes = {}\n", bare(&random.some(&["\"eapol\"", "\"stp\"", "0x8863"], 2))));
     }
-    let xdp = if random.percent(40) && interfaces != ["lo"] { xdp(random) } else { String::new() };
+    let xdp = if random.percent(40) && interfaces != ["lo"] { xdp(random, mode) } else { String::new() };
     let rules = isolated.iter().flat_map(|direction| (0..random.below(6)).map(|_| rule(random, direction)).collect::<Vec<_>>()).collect();
     PolicyText { head, xdp, rules }
 }
 
-fn xdp(random: &mut Random) -> String {
-    let mut text = format!("[policy.xdp]\nmode = \"{}\"\n", random.pick(&["generic", "auto", "off"]));
+fn xdp(random: &mut Random, mode: &str) -> String {
+    let mut text = format!("[policy.xdp]\nmode = \"{mode}\"\n");
     if random.percent(60) {
         text.push_str(&format!("deny_sets = {}\n", list(&random.some(&["a", "b", "c"], 2))));
     }

@@ -90,21 +90,25 @@ impl State<'_, '_> {
             return self.always_judged(packet);
         }
         let Some(key) = self.key(packet) else { return Finding::Refused(Reason::Internal) };
-        match self.current(&key) {
-            Err(ended) => return Finding::Ended(ended),
-            Ok(false) if self.settings().loose && !tcp::is_syn_ack(segment.flags) => {
-                let opening = Opening { key, state: FlowState::Established };
-                return Finding::Judge(Some(opening).filter(|_| tcp::may_begin(segment.flags)));
-            }
-            Ok(false) => return Finding::Refused(Reason::NoConnection),
-            Ok(true) => {}
+        if tcp::is_syn_ack(segment.flags) && !self.is_answered_by(&key, packet, segment) {
+            return Finding::Refused(Reason::NoConnection);
         }
+        match self.current(&key) {
+            Err(ended) => Finding::Ended(ended),
+            Ok(true) => self.advance(&key, packet),
+            Ok(false) if self.settings().loose => {
+                let opening = Opening { key, state: FlowState::Established };
+                Finding::Judge(Some(opening).filter(|_| tcp::may_begin(segment.flags)))
+            }
+            Ok(false) => Finding::Refused(Reason::NoConnection),
+        }
+    }
+
+    /// Whether there is a flow that the SYN-ACK answers.
+    fn is_answered_by(&mut self, key: &FlowKey, packet: &Packet, segment: &Tcp) -> bool {
         let (settings, now) = (self.link.set.daemon.conntrack.clone(), self.now);
-        let may_pass = self
-            .table
-            .live(&key, &settings, now)
-            .is_some_and(|flow| !tcp::is_syn_ack(segment.flags) || tcp::may_answer(flow, segment, flow.opener == packet.hook));
-        if may_pass { self.advance(&key, packet) } else { Finding::Refused(Reason::NoConnection) }
+        let flow = self.table.live(key, &settings, now);
+        flow.is_some_and(|flow| tcp::may_answer(flow, segment, flow.opener == packet.hook))
     }
 
     /// A packet that may open a flow and is judged by the rules even if there is one. A flow of another generation waits for a packet
