@@ -7,7 +7,7 @@ use netpol_tests::{Bench, Family, Net, Packet, say};
 
 use crate::{alone, median_and_max, milliseconds};
 
-/// Rules in one file; a file may have 1 MiB.
+/// Rules in one file; a file may have 16 MiB.
 const RULES_IN_A_FILE: usize = 1000;
 
 /// The telling rule, alone in its file.

@@ -29,7 +29,7 @@ fn destination_ports_and_ranges_match_in_every_protocol_with_ports() {
 
 #[test]
 fn port_key_never_matches_packets_without_ports() {
-    let Some(bench) = Bench::with_rules("[[rule]]\naction = \"allow\"\ndestination = { ports = [\"1-65535\"] }\n") else { return };
+    let Some(bench) = Bench::with_rules("[[rule]]\naction = \"allow\"\ndestination = { ports = [\"0-65535\"] }\n") else { return };
     everywhere(&bench, |f| {
         vec![
             ("UDP", udp_to(f, 9), true),

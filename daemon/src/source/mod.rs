@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 pub use set_files::SetFile;
 
 /// Largest TOML file, in bytes.
-pub const MAX_POLICY_FILE: u64 = 1 << 20;
+pub const MAX_POLICY_FILE: u64 = 16 << 20;
 /// Largest set file, in bytes.
 pub const MAX_SET_FILE: u64 = 64 << 20;
 

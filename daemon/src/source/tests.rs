@@ -80,7 +80,7 @@ fn read_unusable_files_say_why() {
     fs::set_permissions(directory.path().join("open.toml"), Permissions::from_mode(0o666)).unwrap();
     assert_eq!(problem(&directory, "empty.toml"), "the file is empty");
     assert_eq!(problem(&directory, "open.toml"), "the file is writable by everybody (mode 0666)");
-    assert_eq!(problem(&directory, "large.toml"), "the file is larger than 1 MiB");
+    assert_eq!(problem(&directory, "large.toml"), "the file is larger than 16 MiB");
     assert_eq!(problem(&directory, "folder.toml"), "this is not a regular file");
 }
 
