@@ -17,10 +17,17 @@ pub struct Remembered {
     fins: [Option<u32>; 2],
 }
 
-/// All flows of the judge, sorted.
-pub fn of_judge(conntrack: &Conntrack) -> Vec<Remembered> {
+impl Remembered {
+    fn by(self, generation: bool) -> Remembered {
+        Remembered { generation: if generation { self.generation } else { 0 }, ..self }
+    }
+}
+
+/// All flows of the judge, sorted. `by_generation`: which generation judged them last counts. Where room is scarce it may differ: a packet
+/// that finds none for its flow is refused, and whether its flow has been judged again by then makes no difference.
+pub fn of_judge(conntrack: &Conntrack, by_generation: bool) -> Vec<Remembered> {
     let all = conntrack.connections().chain(conntrack.half_open());
-    let mut flows: Vec<Remembered> = all.map(|(_, flow)| of_flow(flow)).collect();
+    let mut flows: Vec<Remembered> = all.map(|(_, flow)| of_flow(flow).by(by_generation)).collect();
     flows.sort_unstable();
     flows
 }
@@ -39,7 +46,7 @@ fn of_flow(flow: &Flow) -> Remembered {
 }
 
 /// All flows of the kernel, sorted.
-pub fn of_kernel(flows: &[(abi::np_flow_key, abi::np_flow)]) -> Vec<Remembered> {
+pub fn of_kernel(flows: &[(abi::np_flow_key, abi::np_flow)], by_generation: bool) -> Vec<Remembered> {
     let side = |bits: u8, side: usize, number: [u32; 2]| (bits >> side & 1 != 0).then_some(number[side]);
     let one = |(_, flow): &(abi::np_flow_key, abi::np_flow)| Remembered {
         generation: flow.generation,
@@ -50,7 +57,7 @@ pub fn of_kernel(flows: &[(abi::np_flow_key, abi::np_flow)]) -> Vec<Remembered> 
         acks: [0, 1].map(|of| side(flow.acks, of, flow.ack)),
         fins: [0, 1].map(|of| side(flow.fins, of, flow.fin)),
     };
-    let mut flows: Vec<Remembered> = flows.iter().map(one).collect();
+    let mut flows: Vec<Remembered> = flows.iter().map(|flow| one(flow).by(by_generation)).collect();
     flows.sort_unstable();
     flows
 }

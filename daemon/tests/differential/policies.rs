@@ -1,6 +1,5 @@
 //! Random policy files over the small world of the frames, so that they meet at each other's borders.
 
-use crate::bench::ROOM;
 use crate::random::Random;
 use crate::scenario::{PolicyText, Text};
 
@@ -33,10 +32,10 @@ fn bare(words: &[&str]) -> String {
     format!("[{}]", words.join(", "))
 }
 
-/// A whole file.
-pub fn text(random: &mut Random) -> Text {
+/// A whole file. `room`: entries of each flow table.
+pub fn text(random: &mut Random, room: u32) -> Text {
     let mut head = String::from("[daemon.conntrack]\n");
-    head.push_str(&format!("max_entries = {ROOM}\nmax_half_open = {ROOM}\n"));
+    head.push_str(&format!("max_entries = {room}\nmax_half_open = {room}\n"));
     for timeout in ["tcp_syn", "tcp_established", "tcp_fin", "udp", "udp_stream", "icmp", "generic"] {
         head.push_str(&format!("{timeout} = \"1d\"\n"));
     }

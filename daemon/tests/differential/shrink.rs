@@ -6,7 +6,7 @@ use crate::bench::{Bench, policies};
 use crate::scenario::{Mismatch, Stage};
 
 /// How long one mismatch is worked on.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A smaller scenario that still shows a mismatch, and that mismatch.
 pub fn shrink(bench: &mut Bench, mut stages: Vec<Stage>, mut mismatch: Mismatch) -> (Vec<Stage>, Mismatch) {
