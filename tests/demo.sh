@@ -118,8 +118,13 @@ lines() { wc -l < "$home/22"; }
 title "1. A laptop, a firewall, a server: three network namespaces. No firewall yet"
 world
 services
-sleep 0.5
+# A fresh link needs a moment until the kernel calls it up.
+for try in $(seq 20); do
+    if on laptop nc -z -w 1 fd77:2::2 80 2>/dev/null && on laptop nc -z -w 1 10.77.2.2 23 2>/dev/null; then break; fi
+    sleep 0.1
+done
 tcp connected 10.77.2.2 80
+tcp connected fd77:2::2 80
 tcp connected 10.77.2.2 23
 udp arrived 69
 
@@ -180,7 +185,10 @@ udp arrived 53
 udp lost 69
 
 title "4. A live SSH-like connection; then the file is edited"
-{ while sleep 0.05; do echo tick; done; } 2>/dev/null | on laptop nc 10.77.2.2 22 >/dev/null 2>&1 &
+mkfifo "$home/keyboard"
+{ while sleep 0.05; do echo tick; done; } > "$home/keyboard" 2>/dev/null &
+started+=($!)
+nsenter --net="/run/netns/$name-laptop" nc 10.77.2.2 22 < "$home/keyboard" >/dev/null 2>&1 &
 started+=($!)
 sleep 1
 before=$(lines)

@@ -51,6 +51,8 @@ pub fn round() -> Round {
 /// Sockets of the dut that see what a mixture would let through, and the counters of what is always allowed.
 pub struct Detector {
     sockets: Vec<UdpSocket>,
+    // Bound and never read: without them `dst` would answer with ICMP errors, which the dut forwards and counts.
+    _sinks: [UdpSocket; 2],
     forwarded: [u64; 2],
     lost: u64,
 }
@@ -72,7 +74,8 @@ impl Detector {
     /// Begins to watch.
     pub fn new(net: &Net) -> Detector {
         let sockets = Family::BOTH.iter().flat_map(|f| [1, 2].map(|port| sock::udp(&net.dut, f.at(1, 1, port)))).collect();
-        Detector { sockets, forwarded: forwarded(net), lost: net.src.link_counter("eth0", "tx_dropped") }
+        let sinks = Family::BOTH.map(|f| sock::udp(&net.dst, f.at(2, 2, 9)));
+        Detector { sockets, _sinks: sinks, forwarded: forwarded(net), lost: net.src.link_counter("eth0", "tx_dropped") }
     }
 
     /// Reads what has come so far; call it often enough that the sockets' buffers do not overflow with allowed datagrams.

@@ -13,7 +13,7 @@ use crate::cli::Cli;
 use crate::daemon::Daemon;
 use crate::net::Net;
 use crate::ns::Namespace;
-use crate::packet::Packet;
+use crate::packet::{Packet, SENDER};
 use crate::wire::{ALL, ARP, Observer, Sender, fence};
 use crate::{policy, sys};
 
@@ -51,6 +51,8 @@ impl Bench {
     pub fn start_in(net: Net, policy: &str) -> Option<Bench> {
         net.write("10-test.toml", policy);
         let daemon = Daemon::start(&net);
+        let refused = Cli(&net).last_error();
+        assert_eq!(refused, "", "the test's own policy is good");
         Some(Bench::around(net, daemon))
     }
 
@@ -178,8 +180,9 @@ impl Way {
             });
         });
         assert!(self.fence.wait_for(&fence.l3(), Duration::from_secs(5)), "ARP passes every policy, but did not arrive");
-        let wanted = packet.l3();
-        observers.values().any(|observer| observer.drain().iter().any(|frame| frame.ends_with(&wanted)))
+        let (wanted, fence) = (packet.l3(), fence.frame());
+        let is_it = |frame: &Vec<u8>| frame[6..12] == SENDER && *frame != fence && frame.ends_with(&wanted);
+        observers.values().any(|observer| observer.drain().iter().any(is_it))
     }
 }
 

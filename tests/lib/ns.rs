@@ -44,6 +44,20 @@ impl Namespace {
         self.must("ip", arguments);
     }
 
+    /// Whether this kernel can make a device of that kind; says aloud that the test is skipped where it cannot.
+    pub fn can_make(&self, kind: &str, arguments: &str) -> bool {
+        let add =
+            self.command("ip").args(["link", "add", "name", "probe"]).args(arguments.split_whitespace()).output().expect("nsenter starts");
+        if add.status.success() {
+            self.ip("link del probe");
+            return true;
+        }
+        let test = thread::current().name().unwrap_or("?").to_owned();
+        let why = String::from_utf8_lossy(&add.stderr).trim().to_owned();
+        crate::say::aloud(&format!("SKIPPED {test}: this kernel makes no {kind} device ({why})"));
+        false
+    }
+
     /// Runs a program inside, with arguments separated by blanks; it must succeed.
     pub fn must(&self, program: &str, arguments: &str) -> String {
         let output = self.command(program).args(arguments.split_whitespace()).output().unwrap_or_else(|e| panic!("{program}: {e}"));

@@ -93,10 +93,12 @@ fn full_table_refuses_new_flows_and_keeps_the_others() {
 #[test]
 fn established_connection_survives_a_syn_flood() {
     let Some(bench) = start("max_half_open = 256") else { return };
-    for f in Family::BOTH {
+    let mut connections = Family::BOTH.map(|f| {
         let listener = sock::listen(&bench.net.dut, f.at(1, 1, 80));
-        let mut connection = Connection::open(&bench.net.src, &listener, f.at(1, 1, 80)).expect("a connection");
-        assert!(connection.lives());
+        Connection::open(&bench.net.src, &listener, f.at(1, 1, 80)).expect("a connection")
+    });
+    assert!(connections.iter_mut().all(Connection::lives));
+    for (f, connection) in Family::BOTH.into_iter().zip(&mut connections) {
         let before = bench.cli().drops("conntrack_full");
         for port in 1..3000 {
             bench.arrives(&Packet::syn(f.at(1, 7, port), f.at(1, 1, 80)));

@@ -1,6 +1,6 @@
 //! `[[test]]` blocks: judged by `check` and before a ruleset goes live.
 
-use netpol_tests::cli::{Cli, DONE, REFUSED};
+use netpol_tests::cli::{BAD, Cli, DONE, REFUSED};
 use netpol_tests::policy::{allow_port, arriving, policy};
 use netpol_tests::{Bench, Family, Net};
 
@@ -34,7 +34,7 @@ fn test_blocks_state_verdict_rule_and_history() {
     let Some(net) = Net::new() else { return };
     let text = policy(
         "t",
-        "policy_types = [\"ingress\", \"egress\"]\n[[policy.ingress]]\nid = \"dns\"\naction = \"allow\"\nprotocol = \"udp\"\ndestination = { ports = [53] }",
+        "policy_types = [\"ingress\", \"egress\"]\n[[policy.ingress]]\nid = \"dns\"\naction = \"allow\"\nprotocol = \"udp\"\ndestination = { ports = [53] }\n[[policy.ingress]]\nid = \"other\"\naction = \"allow\"\nprotocol = \"gre\"",
     );
     let syn = "{ protocol = \"tcp\", source = \"10.1.0.2:1\", destination = \"10.1.0.1:53\", tcp_flags = \"syn\" }";
     let answer = "{ protocol = \"udp\", source = \"10.1.0.1:53\", destination = \"10.1.0.2:1\" }";
@@ -43,6 +43,7 @@ fn test_blocks_state_verdict_rule_and_history() {
         (block(DNS, "", "allow"), DONE),
         (block(DNS, "rule = \"dns\"", "allow"), DONE),
         (block(DNS, "rule = \"other\"", "allow"), REFUSED),
+        (block(DNS, "rule = \"nobody\"", "allow"), BAD),
         (block(DNS, "", "deny"), REFUSED),
         (block(NTP, "", "deny"), DONE),
         (block(syn, "", "deny"), DONE),

@@ -18,20 +18,32 @@ const MAX_VIEW_ENTRIES: usize = 1 << 24;
 
 /// Builds the chains of a generation.
 pub(super) struct Chains<'a> {
-    pub(super) set: &'a PolicySet,
-    pub(super) numbering: &'a Numbering<'a>,
-    pub(super) space: Space<'a>,
-    pub(super) rows: Rows<'a>,
-    pub(super) views: Views,
+    set: &'a PolicySet,
+    numbering: &'a Numbering<'a>,
+    space: Space<'a>,
+    rows: Rows<'a>,
+    views: Views,
+    chains: Vec<abi::np_chain>,
+    layers: Vec<abi::np_layer>,
+    info: Vec<ChainInfo>,
+}
+
+/// What the chains have become.
+pub(super) struct Built {
     pub(super) chains: Vec<abi::np_chain>,
     pub(super) layers: Vec<abi::np_layer>,
+    pub(super) views: Vec<u32>,
+    pub(super) rows: Vec<(abi::np_row_key, u32)>,
+    pub(super) row_defaults: Vec<abi::np_list>,
+    pub(super) decisions: Vec<(abi::np_decision_key, abi::np_list)>,
+    pub(super) candidates: Vec<u32>,
     pub(super) info: Vec<ChainInfo>,
 }
 
 /// The `views` array; equal views share a place.
 #[derive(Default)]
-pub(super) struct Views {
-    pub(super) entries: Vec<u32>,
+struct Views {
+    entries: Vec<u32>,
     known: HashMap<Vec<u32>, u32>,
 }
 
@@ -49,7 +61,11 @@ impl Views {
     }
 }
 
-impl Chains<'_> {
+impl<'a> Chains<'a> {
+    pub(super) fn new(set: &'a PolicySet, numbering: &'a Numbering<'a>, space: Space<'a>, rows: Rows<'a>) -> Chains<'a> {
+        Chains { set, numbering, space, rows, views: Views::default(), chains: Vec::new(), layers: Vec::new(), info: Vec::new() }
+    }
+
     /// Adds a chain with its rules (rising).
     pub(super) fn add(&mut self, key: &ChainKey, rules: &[LayerRule]) -> Result<(), CompileError> {
         let policies: Vec<&Policy> = key.policies.iter().map(|rank| &self.set.policies[*rank as usize]).collect();
@@ -91,6 +107,14 @@ impl Chains<'_> {
             });
         }
         Ok(())
+    }
+
+    /// All chains, in the order in which they were added.
+    pub(super) fn finish(self) -> Built {
+        let Chains { rows, views, chains, layers, info, .. } = self;
+        let Rows { lists, rows, row_defaults, mut decisions, .. } = rows;
+        decisions.sort_unstable();
+        Built { chains, layers, views: views.entries, rows, row_defaults, decisions, candidates: lists.candidates, info }
     }
 
     /// By policy: the lowest `pass` in the other layers.

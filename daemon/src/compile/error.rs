@@ -1,32 +1,63 @@
 //! Why a policy set cannot be compiled.
 
-use crate::policy::model::Origin;
+use std::fmt;
+
+use crate::policy::model::{Origin, Policy};
 
 /// What stands against a compilation. The running generation stays.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CompileError {
     /// Host and workload policies on one interface.
-    #[error(
-        "interface {interface}: policy \"{host_policy}\" ({host_origin}) treats it as host, policy \"{workload_policy}\" ({workload_origin}) as workload"
-    )]
-    #[allow(missing_docs)]
-    EndpointConflict { interface: String, host_policy: String, host_origin: Origin, workload_policy: String, workload_origin: Origin },
+    #[error("{0}")]
+    EndpointConflict(Box<Conflict>),
     /// Two policies want the XDP program attached in different ways.
-    #[error(
-        "interface {interface}: policy \"{first_policy}\" ({first_origin}) wants xdp mode {first_mode}, policy \"{second_policy}\" ({second_origin}) {second_mode}"
-    )]
-    #[allow(missing_docs)]
-    XdpConflict {
-        interface: String,
-        first_policy: String,
-        first_origin: Origin,
-        first_mode: &'static str,
-        second_policy: String,
-        second_origin: Origin,
-        second_mode: &'static str,
-    },
+    #[error("{0}")]
+    XdpConflict(Box<Conflict>),
     /// A table of fixed size is too small for what the policies say.
     #[error("{what}: {found}, and no more than {limit} are possible")]
     #[allow(missing_docs)]
     TooMany { what: String, found: usize, limit: usize },
+}
+
+/// Two policies that contradict each other on an interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The interface that both select.
+    pub interface: String,
+    /// The key that they differ in.
+    pub key: &'static str,
+    /// The one.
+    pub first: Claim,
+    /// The other.
+    pub second: Claim,
+}
+
+/// What one policy says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Policy's name.
+    pub policy: String,
+    /// Where it is written.
+    pub origin: Origin,
+    /// The value that it gives.
+    pub value: &'static str,
+}
+
+impl Claim {
+    pub(super) fn of(policy: &Policy, value: &'static str) -> Claim {
+        Claim { policy: policy.name.clone(), origin: policy.origin.clone(), value }
+    }
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Conflict { interface, key, first, second } = self;
+        write!(f, "interface {interface}: {key} is {first} and {second}")
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\" in policy \"{}\" ({})", self.value, self.policy, self.origin)
+    }
 }

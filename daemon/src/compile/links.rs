@@ -6,6 +6,7 @@ use netpol_probes::abi;
 
 use super::CompileError;
 use super::addresses::limit;
+use super::error::{Claim, Conflict};
 use super::ruleset::{DeviceKind, LinkFacts, LinkPlan};
 use crate::policy::judge::HOST_ETHERTYPES;
 use crate::policy::model::{Direction, EndpointKind, Hook, Policy, PolicySet, SetId, Xdp, XdpMode};
@@ -163,15 +164,12 @@ fn xdp_mode(facts: &LinkFacts, xdp: &[(&Policy, &Xdp)]) -> Result<Option<XdpMode
     let Some((first, decided)) = explicit.next() else { return Ok(xdp.first().map(|_| XdpMode::Auto)) };
     match explicit.find(|(_, other)| other.mode != decided.mode) {
         None => Ok(Some(decided.mode)),
-        Some((second, other)) => Err(CompileError::XdpConflict {
+        Some((second, other)) => Err(CompileError::XdpConflict(Box::new(Conflict {
             interface: facts.name.clone(),
-            first_policy: first.name.clone(),
-            first_origin: first.origin.clone(),
-            first_mode: word(decided.mode),
-            second_policy: second.name.clone(),
-            second_origin: second.origin.clone(),
-            second_mode: word(other.mode),
-        }),
+            key: "xdp mode",
+            first: Claim::of(first, word(decided.mode)),
+            second: Claim::of(second, word(other.mode)),
+        }))),
     }
 }
 
@@ -185,12 +183,13 @@ fn word(mode: XdpMode) -> &'static str {
 }
 
 fn endpoint_conflict(facts: &LinkFacts, a: &Policy, b: &Policy) -> CompileError {
-    let (host, workload) = if a.endpoint == EndpointKind::Host { (a, b) } else { (b, a) };
-    CompileError::EndpointConflict {
-        interface: facts.name.clone(),
-        host_policy: host.name.clone(),
-        host_origin: host.origin.clone(),
-        workload_policy: workload.name.clone(),
-        workload_origin: workload.origin.clone(),
-    }
+    let claim = |policy: &Policy| {
+        let value = match policy.endpoint {
+            EndpointKind::Host => "host",
+            EndpointKind::Workload => "workload",
+        };
+        Claim::of(policy, value)
+    };
+    let interface = facts.name.clone();
+    CompileError::EndpointConflict(Box::new(Conflict { interface, key: "endpoint", first: claim(a), second: claim(b) }))
 }

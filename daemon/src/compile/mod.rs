@@ -20,9 +20,10 @@ mod rows;
 pub mod ruleset;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, missing_docs)] // tests may fail loudly
 mod tests;
 
-pub use error::CompileError;
+pub use error::{Claim, CompileError, Conflict};
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -30,7 +31,7 @@ use netpol_probes::abi;
 
 use crate::policy::model::{Conntrack, PolicySet};
 use addresses::{Addresses, Classes};
-use chains::{Chains, Views};
+use chains::{Built, Chains};
 use failsafe::Failsafe;
 use l4::{L4, Predicate};
 use layers::{LayerRule, Space};
@@ -55,60 +56,54 @@ fn compile_within(set: &PolicySet, links: &[LinkFacts], comfortable: u64) -> Res
     let l4 = l4::reduce(&predicates.distinct)?;
     let extents: Vec<Extent> = l4.classes.iter().map(|classes| Extent::of(classes, l4.count)).collect();
     let of_rule: Vec<Option<&Extent>> = predicates.of_rule.iter().map(|predicate| Some(&extents[(*predicate)? as usize])).collect();
-    let space = Space {
-        selectors: &selected.classes.selectors,
-        classes: &selected.classes.atoms,
-        atoms: selected.atoms,
-        l4: l4.count,
-        comfortable,
-    };
-    let mut chains = Chains {
-        set,
-        numbering: &numbering,
-        space,
-        rows: Rows::new(&numbering.rules, &of_rule, l4.count),
-        views: Views::default(),
-        chains: Vec::new(),
-        layers: Vec::new(),
-        info: Vec::new(),
-    };
+    let space = selected.space(l4.count, comfortable);
+    let mut chains = Chains::new(set, &numbering, space, Rows::new(&numbering.rules, &of_rule, l4.count));
     for key in links.chains.keys() {
-        let rules: Vec<LayerRule> =
-            numbering.of_chain(&key.policies, key.direction).into_iter().map(|number| selected.rule(number, &of_rule)).collect();
+        let rules = numbering.of_chain(&key.policies, key.direction);
+        let rules: Vec<LayerRule> = rules.into_iter().map(|number| selected.rule(number, &of_rule)).collect();
         chains.add(key, &rules)?;
     }
-    let Chains { rows, views, chains, layers, info, .. } = chains;
-    let Rows { lists, rows, row_defaults, mut decisions, .. } = rows;
-    decisions.sort_unstable();
-    let Classes { addresses4, addresses6, records, .. } = selected.classes;
-    let L4 { protocols, tables, flags, vlans, dims, combine, .. } = l4;
-    let core = Core {
+    let built = chains.finish();
+    let core = core(set, &links, &numbering, failsafe, selected.classes, l4, built);
+    Ok(Ruleset { core, links: links.plans() })
+}
+
+/// Puts the parts of a generation together.
+fn core(
+    set: &PolicySet,
+    links: &Links<'_>,
+    numbering: &Numbering<'_>,
+    failsafe: Failsafe<'_>,
+    classes: Classes,
+    l4: L4,
+    built: Built,
+) -> Core {
+    Core {
         slot: slot(&set.daemon.conntrack),
         connections: set.daemon.conntrack.max_entries,
         half_open: set.daemon.conntrack.max_half_open,
-        addresses4,
-        addresses6,
-        classes: records,
-        chains,
-        layers,
-        views: views.entries,
-        rows,
-        row_defaults,
-        decisions,
-        candidates: lists.candidates,
-        l4_protocols: protocols,
-        l4_tables: tables,
-        l4_flags: flags,
-        l4_vlans: vlans,
-        l4_dims: dims,
-        l4_combine: combine,
+        addresses4: classes.addresses4,
+        addresses6: classes.addresses6,
+        classes: classes.records,
+        chains: built.chains,
+        layers: built.layers,
+        views: built.views,
+        rows: built.rows,
+        row_defaults: built.row_defaults,
+        decisions: built.decisions,
+        candidates: built.candidates,
+        l4_protocols: l4.protocols,
+        l4_tables: l4.tables,
+        l4_flags: l4.flags,
+        l4_vlans: l4.vlans,
+        l4_dims: l4.dims,
+        l4_combine: l4.combine,
         rules: numbering.records(),
         failsafe: failsafe.map,
         ethertypes: links.ethertypes(),
         rule_info: numbering.info(set),
-        chain_info: info,
-    };
-    Ok(Ruleset { core, links: links.plans() })
+        chain_info: built.info,
+    }
 }
 
 /// Address classes, and the selectors of each used rule.
@@ -119,6 +114,11 @@ struct Selected {
 }
 
 impl Selected {
+    fn space(&self, l4: u32, comfortable: u64) -> Space<'_> {
+        let Classes { selectors, atoms: classes, .. } = &self.classes;
+        Space { selectors, classes, atoms: self.atoms, l4, comfortable }
+    }
+
     fn rule(&self, number: u32, extents: &[Option<&Extent>]) -> LayerRule {
         let (source, destination) = self.sides.get(&number).copied().unwrap_or_default();
         let l4_weight = extents[number as usize].map_or(0, Extent::weight);
@@ -126,8 +126,8 @@ impl Selected {
     }
 }
 
-fn select<'a>(
-    set: &'a PolicySet,
+fn select(
+    set: &PolicySet,
     links: &Links<'_>,
     numbering: &Numbering<'_>,
     failsafe: &Failsafe<'_>,

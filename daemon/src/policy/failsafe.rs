@@ -5,17 +5,6 @@ use std::sync::Arc;
 use super::model::{
     Chain, Conntrack, Daemon, DefaultAction, EndpointKind, Failsafe, InterfaceSelector, OnStop, Origin, Policy, PolicySet, ReloadMode,
 };
-use crate::source::Snapshot;
-
-/// The failsafe entries (inbound, outbound) of those files that can be understood by themselves.
-pub fn salvage_failsafe(snapshot: &Snapshot) -> (Vec<Failsafe>, Vec<Failsafe>) {
-    let alone = snapshot.each_alone().filter_map(|mut file| super::load(&mut file).policies.ok());
-    alone.map(|set| (set.daemon.failsafe_inbound, set.daemon.failsafe_outbound)).fold((Vec::new(), Vec::new()), |mut all, entries| {
-        all.0.extend(entries.0);
-        all.1.extend(entries.1);
-        all
-    })
-}
 
 /// Denies both directions on every interface but the loopback device, except the entries, neighbour discovery and the DHCP client.
 pub fn failsafe_only((inbound, outbound): (Vec<Failsafe>, Vec<Failsafe>)) -> PolicySet {
@@ -47,5 +36,24 @@ pub fn failsafe_only((inbound, outbound): (Vec<Failsafe>, Vec<Failsafe>)) -> Pol
             xdp: None,
         }],
         tests: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::policy::salvage_failsafe;
+    use crate::source::Snapshot;
+
+    #[test]
+    fn entries_are_saved_from_refused_files_and_broken_entries_are_not() {
+        let text = "version = 1\nnonsense = true\n[daemon]\nfailsafe.inbound = [{ protocol = \"tcp\", port = 22, nets = [\"192.0.2.0/24\"] }, \
+                    { protocol = \"tcp\", port = 80, nets = 7 }]\n";
+        let broken = "version = 1\n[[policy\n";
+        let snapshot = Snapshot::of(Path::new("d"), &[("a.toml".into(), text.into()), ("b.toml".into(), broken.into())]);
+        let (inbound, outbound) = salvage_failsafe(&snapshot);
+        assert_eq!(inbound.iter().map(|entry| (entry.protocol, entry.port, entry.nets.len())).collect::<Vec<_>>(), [(6, 22, 1)]);
+        assert!(outbound.is_empty());
     }
 }

@@ -34,6 +34,7 @@ impl Reconciler {
             Some(live) => {
                 warnings.extend(plan::warnings(&live.ruleset, &observed));
                 warnings.extend(live.warnings.iter().cloned());
+                warnings.extend(live.idle_policies().map(|name| format!("policy `{name}` selects no interface that is there now")));
             }
             None => warnings.push("detached: no interface is under policy until `netpol-ebpf apply` or a restart".into()),
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Candidate;
 use crate::compile::ruleset::{LinkFacts, Ruleset};
-use crate::policy::model::PolicySet;
+use crate::policy::model::{Policy, PolicySet};
 
 /// Where a ruleset came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +66,12 @@ impl Live {
     /// The ruleset, if it is what the compiler would say again: link events that change no fact are frequent.
     pub(super) fn compiled(&self, candidate: &Candidate, links: &[LinkFacts]) -> Option<Arc<Ruleset>> {
         (Arc::ptr_eq(&self.policies, &candidate.policies) && self.links == links).then(|| Arc::clone(&self.ruleset))
+    }
+
+    /// Policies that select none of the interfaces that are there.
+    pub(super) fn idle_policies(&self) -> impl Iterator<Item = &str> {
+        let idle = |policy: &&Policy| self.ruleset.links.values().all(|link| !link.policies.contains(&policy.name));
+        self.policies.policies.iter().filter(idle).map(|policy| policy.name.as_str())
     }
 
     /// The same policies, to be enforced on the interfaces that are there now.

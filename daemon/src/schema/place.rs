@@ -75,6 +75,14 @@ impl Report {
         self.refused.range((head.file, head.start)..(head.file, end)).next().is_some()
     }
 
+    /// The same for a value that may be written in line: there its own braces are the bounds.
+    pub fn has_error_in_table(&self, span: Span) -> bool {
+        if self.files[span.file].text[span.start..].starts_with('{') {
+            return self.refused.range((span.file, span.start)..(span.file, span.end)).next().is_some();
+        }
+        self.has_error_within(span)
+    }
+
     fn say(&mut self, severity: Severity, span: Span, message: String) -> &mut Diagnostic {
         let place = self.place(span);
         if severity == Severity::Error {

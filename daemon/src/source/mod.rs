@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 pub use set_files::SetFile;
 
 /// Largest TOML file, in bytes.
-pub const MAX_POLICY_FILE: u64 = 1 << 20;
+pub const MAX_POLICY_FILE: u64 = 16 << 20;
 /// Largest set file, in bytes.
 pub const MAX_SET_FILE: u64 = 64 << 20;
 
@@ -123,11 +123,6 @@ impl Snapshot {
         let mut files: Vec<_> = files.iter().map(|(name, bytes)| stable::policy_file(directory, name.clone(), Ok(bytes.clone()))).collect();
         files.sort_by(|a, b| a.name.cmp(&b.name));
         Snapshot { directory: directory.to_path_buf(), files, globs: Vec::new(), set_files: Vec::new(), fresh: true }
-    }
-
-    /// Every file as if it were the only one, for salvage.
-    pub fn each_alone(&self) -> impl Iterator<Item = Snapshot> + '_ {
-        self.files.iter().map(|file| Snapshot { files: vec![file.clone()], ..self.clone() })
     }
 
     /// SHA-256 over names and contents of all policy files and of the set files that were read so far; complete after

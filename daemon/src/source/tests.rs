@@ -80,7 +80,7 @@ fn read_unusable_files_say_why() {
     fs::set_permissions(directory.path().join("open.toml"), Permissions::from_mode(0o666)).unwrap();
     assert_eq!(problem(&directory, "empty.toml"), "the file is empty");
     assert_eq!(problem(&directory, "open.toml"), "the file is writable by everybody (mode 0666)");
-    assert_eq!(problem(&directory, "large.toml"), "the file is larger than 1 MiB");
+    assert_eq!(problem(&directory, "large.toml"), "the file is larger than 16 MiB");
     assert_eq!(problem(&directory, "folder.toml"), "this is not a regular file");
 }
 
@@ -102,12 +102,18 @@ fn read_while_written_is_whole_or_refused() {
             while !stop.load(Ordering::Relaxed) {
                 turn += 1;
                 let mut file = File::options().append(true).open(&path).unwrap();
-                writeln!(file, "# {turn}").unwrap();
+                file.write_all(format!("# {turn}\n").as_bytes()).unwrap();
                 thread::sleep(std::time::Duration::from_millis(5));
             }
         });
-        assert!(matches!(read(directory.path()), Err(SourceError::BeingWritten { path: named }) if named == path));
+        let outcome = read(directory.path());
         stop.store(true, Ordering::Relaxed);
+        // A busy machine may give the reader two equal looks between two lines; then what it read is whole lines.
+        match outcome {
+            Ok(snapshot) => assert!(snapshot.files[0].text.is_empty() || snapshot.files[0].text.ends_with('\n')),
+            Err(SourceError::BeingWritten { path: named }) => assert_eq!(named, path),
+            Err(other) => panic!("{other}"),
+        }
     });
     assert!(read(directory.path()).is_ok());
 }

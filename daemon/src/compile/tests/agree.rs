@@ -6,8 +6,10 @@ use super::evaluate::{Said, Tables};
 use super::random;
 use crate::compile::ruleset::{DeviceKind, LinkFacts, Ruleset};
 use crate::compile::{compile, compile_within};
-use crate::policy::judge::{Interface, Packet, judge_by_rules};
-use crate::policy::model::{Hook, PolicySet};
+use crate::policy::judge::fixture::{chain, peer, policy, rule, set_of};
+use crate::policy::judge::{Interface, IpPacket, L4, Packet, judge_by_rules};
+use crate::policy::model::{Action, DefaultAction, Hook, Policy, PolicySet, Rule};
+use crate::policy::reason::Reason;
 
 pub fn link(ifindex: u32, name: &str) -> LinkFacts {
     LinkFacts { ifindex, name: name.to_owned(), device: DeviceKind::Ethernet, accepts_router_advertisements: true }
@@ -55,5 +57,30 @@ proptest! {
         let (once, again) = (compile(&set, &links).unwrap(), compile(&set, &turned).unwrap());
         prop_assert_eq!(once.core.digest(), again.core.digest());
         prop_assert!(once == again);
+    }
+}
+
+/// A `pass` in one layer makes the rules behind an `allow` of the same policy in another layer matter.
+#[test]
+fn a_pass_skips_its_policy_in_all_layers() {
+    let from = |id, action| Rule { source: peer("10.0.0.0/8", ""), ..rule(id, action) };
+    let isolated = |rules| Some(chain(DefaultAction::Allow, rules));
+    let first = Policy { ingress: isolated(vec![rule("pass", Action::Pass), from("never", Action::Allow)]), ..policy("a", 1) };
+    let second = Policy { ingress: isolated(vec![from("deny", Action::Deny)]), ..policy("b", 2) };
+    let set = set_of(vec![first, second]);
+    let ip = IpPacket {
+        source: "10.1.2.3".parse().unwrap(),
+        destination: "192.0.2.1".parse().unwrap(),
+        protocol: 47,
+        hop_limit: 64,
+        fragment: None,
+        l4: L4::None,
+    };
+    let packet = Packet { hook: Hook::Ingress, tags: [0, 0], ethertype: 0x0800, length: 60, refusal: None, ip: Some(ip) };
+    for comfortable in [0, 1 << 16] {
+        let ruleset = compile_within(&set, &[link(1, "eth0")], comfortable).unwrap();
+        assert_eq!(ruleset.core.layers.len(), if comfortable == 0 { 2 } else { 1 });
+        let said = Tables::of(&ruleset.core).evaluate(0, &packet);
+        assert_eq!(said, Said { reason: Some(Reason::Rule), rule: Some(2) });
     }
 }

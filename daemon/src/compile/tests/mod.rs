@@ -2,5 +2,6 @@
 
 mod agree;
 mod evaluate;
+mod links;
 mod random;
 mod size;

@@ -59,7 +59,6 @@ fn thousands_of_rules_with_a_few_for_everybody_stay_small() {
 }
 
 #[test]
-#[ignore = "a measurement"]
 fn compile_times() {
     for count in [1, 100, 10_000] {
         measure(&format!("{count} rules"), &set(rules(count)), &[link(1, "eth0")]);
@@ -89,8 +88,7 @@ fn compile_times() {
 }
 
 #[test]
-#[ignore = "a measurement"]
-fn judge_and_lint_times() {
+fn judge_times() {
     let mut big = set(rules(10_000));
     let packet = TestPacket {
         origin: super::random::origin(1),
@@ -115,7 +113,4 @@ fn judge_and_lint_times() {
     let start = Instant::now();
     assert_eq!(crate::policy::judge::run_tests(&big), []);
     println!("10,000 rules x 100 tests: {:?}", start.elapsed());
-    let start = Instant::now();
-    assert_eq!(crate::policy::lint::lint(&big), []);
-    println!("lint of 10,000 rules: {:?}", start.elapsed());
 }

@@ -4,6 +4,7 @@
 //! Readable first. Knows no map and no kernel; time is passed in.
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, missing_docs)] // tests may fail loudly
 pub(crate) mod fixture;
 mod interface;
 mod link;
@@ -14,6 +15,7 @@ mod selftest;
 mod stages;
 mod state;
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, missing_docs)] // tests may fail loudly
 mod tests;
 mod trial;
 

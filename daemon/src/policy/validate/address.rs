@@ -137,8 +137,7 @@ pub(super) fn host(text: &str, ports: bool) -> Result<SocketAddr, Refused> {
         }
         let ip = address(&parsed.ip().to_string())?;
         return match (ports, parsed.port()) {
-            (true, 0) => Err(refused(format!("`{text}` has port 0")).help("ports are 1 to 65535")),
-            (true, _) => Ok(parsed),
+            (true, _) | (false, 0) => Ok(parsed),
             (false, _) => Err(refused(format!("`{text}` has a port, but the protocol has none")).help(format!("write `{ip}`"))),
         };
     }

@@ -25,6 +25,19 @@ pub(super) fn read(documents: &[Document], report: &mut Report) -> Daemon {
     first.map_or_else(empty, |block| one(block, report))
 }
 
+/// The failsafe entries (inbound, outbound) that are written without a mistake, whatever else is wrong with the files.
+pub(super) fn salvage(documents: &[Document], report: &mut Report) -> (Vec<Failsafe>, Vec<Failsafe>) {
+    let mut sound = |entries: &[FailsafeBlock]| -> Vec<Failsafe> {
+        entries.iter().filter_map(|entry| if report.has_error_in_table(entry.span) { None } else { failsafe(entry, report) }).collect()
+    };
+    let mut found = (Vec::new(), Vec::new());
+    for block in documents.iter().filter_map(|document| document.daemon.as_ref()) {
+        found.0.extend(sound(&block.failsafe_inbound));
+        found.1.extend(sound(&block.failsafe_outbound));
+    }
+    found
+}
+
 fn empty() -> Daemon {
     Daemon {
         failsafe_inbound: Vec::new(),

@@ -17,7 +17,7 @@ mod shadow;
 mod tests;
 mod words;
 
-use super::model::{EndpointKind, PolicySet};
+use super::model::{EndpointKind, Failsafe, PolicySet};
 use crate::schema;
 use crate::schema::diagnose::{Diagnostic, Severity};
 use crate::schema::document::Document;
@@ -47,6 +47,13 @@ pub fn load(snapshot: &mut Snapshot) -> Loaded {
     let (errors, warnings): (Vec<_>, Vec<_>) =
         report.diagnostics.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
     Loaded { policies: if errors.is_empty() { Ok(policies) } else { Err(errors) }, warnings }
+}
+
+/// The failsafe entries (inbound, outbound) that can be understood in files that are refused.
+pub fn salvage_failsafe(snapshot: &Snapshot) -> (Vec<Failsafe>, Vec<Failsafe>) {
+    let mut report = Report::new(snapshot);
+    let documents = schema::read(snapshot, &mut report);
+    daemon::salvage(&documents, &mut report)
 }
 
 /// Everything that could be understood; it counts only if nothing was refused.

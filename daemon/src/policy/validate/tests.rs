@@ -7,7 +7,7 @@ use super::icmp::{self, ICMP, ICMPV6};
 use super::interfaces;
 use super::policies::Proven;
 use super::words;
-use crate::policy::model::{Action, Direction, Expect, Family, Rule, TestCase, TestPacket, has_ports};
+use crate::policy::model::{Direction, Expect, Family, Rule, TestCase, TestPacket, has_ports};
 use crate::schema::document::{Document, PacketBlock, TestBlock};
 use crate::schema::place::{At, Report, Span};
 use crate::schema::suggest;
@@ -149,16 +149,9 @@ fn against_policies(block: &TestBlock, test: &TestCase, policies: &[Proven<'_>],
     let Some(id) = &block.rule else { return };
     let chains = selecting.iter().filter_map(|proven| proven.policy.chain(test.direction));
     let rules: Vec<&Rule> = chains.flat_map(|chain| &chain.rules).collect();
-    match rules.iter().filter(|rule| rule.id == id.value).collect::<Vec<_>>().as_slice() {
-        [] => unknown_rule(id, test, &rules, report),
-        found => {
-            let wanted = if test.expect == Expect::Allow { Action::Allow } else { Action::Deny };
-            if found.iter().all(|rule| rule.action != wanted) {
-                let expected = if test.expect == Expect::Allow { "allow" } else { "deny" };
-                let message = format!("the rule `{}` never decides `{expected}`, so the test cannot hold", id.value);
-                report.error(id.span, message);
-            }
-        }
+    let bare = selecting.iter().find_map(|proven| id.value.strip_prefix(&format!("{}/", proven.policy.name))).unwrap_or(&id.value);
+    if rules.iter().all(|rule| rule.id != bare) {
+        unknown_rule(id, test, &rules, report);
     }
 }
 

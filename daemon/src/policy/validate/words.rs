@@ -95,13 +95,9 @@ pub(super) fn protocol_name(number: u8) -> String {
     PROTOCOLS.iter().find(|(_, known)| *known == number).map_or_else(|| format!("protocol {number}"), |(name, _)| (*name).to_owned())
 }
 
-/// One port, 1 to 65535.
+/// One port. 0 is reserved (RFC 6335 section 6) and seen on wires all the same, so a rule may name it.
 fn port(number: i64) -> Result<u16, Refused> {
-    match u16::try_from(number) {
-        Ok(0) => Err(refused("port 0 does not exist on the wire".to_owned()).help("ports are 1 to 65535")),
-        Ok(port) => Ok(port),
-        Err(_) => Err(refused(format!("port {number} does not exist")).help("ports are 1 to 65535")),
-    }
+    u16::try_from(number).map_err(|_range| refused(format!("port {number} does not exist")).help("ports are 0 to 65535"))
 }
 
 /// `443`, `"443"` or `"1000-2000"`.
@@ -247,10 +243,11 @@ mod tests {
         assert_eq!(ports(&Scalar::Integer(443)), Ok(PortRange { first: 443, last: 443 }));
         assert_eq!(ports(&word("1000-2000")), Ok(PortRange { first: 1000, last: 2000 }));
         assert_eq!(ports(&word("443")), Ok(PortRange { first: 443, last: 443 }));
-        for bad in ["", "-", "0-5", "2000-1000", "1-65536", "http", "1-2-3", "+1", "99999999999999999999"] {
+        assert_eq!(ports(&word("0-65535")), Ok(PortRange { first: 0, last: 65_535 }));
+        for bad in ["", "-", "2000-1000", "1-65536", "http", "1-2-3", "+1", "99999999999999999999"] {
             assert!(ports(&word(bad)).is_err(), "{bad}");
         }
-        assert!(ports(&Scalar::Integer(0)).is_err() && ports(&Scalar::Integer(-1)).is_err() && ports(&Scalar::Integer(65_536)).is_err());
+        assert!(ports(&Scalar::Integer(-1)).is_err() && ports(&Scalar::Integer(65_536)).is_err());
         assert!(one_port(&word("1-2")).is_err());
     }
 
