@@ -55,7 +55,7 @@ pub fn ip(source: IpAddr, destination: IpAddr, protocol: u8, header: &Ip, payloa
             let mut bytes = vec![0x40 | words as u8, 0];
             bytes.extend((total as u16).to_be_bytes());
             bytes.extend((id as u16).to_be_bytes());
-            bytes.extend((offset / 8 | u16::from(more) << 13).to_be_bytes());
+            bytes.extend(((offset / 8) | (u16::from(more) << 13)).to_be_bytes());
             bytes.extend([hop_limit, protocol, 0, 0]);
             bytes.extend(source.octets());
             bytes.extend(destination.octets());

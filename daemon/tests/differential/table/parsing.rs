@@ -128,7 +128,13 @@ fn ip6_steps() -> Vec<Step> {
         one(ip6(|packet| packet[5] = 0), "malformed"),
         one(ip6(|packet| (packet[5], packet[6]) = (0, 59)), "ok"),
         one(gso(ip6(|packet| packet[5] = 0)), "ok"),
-        one(gso(ip6(|packet| (packet[5], packet.truncate(40)).0 = 0)), "malformed"),
+        one(
+            gso(ip6(|packet| {
+                packet[5] = 0;
+                packet.truncate(40);
+            })),
+            "malformed",
+        ),
         one(headers(&[(0, 0, 0), (60, 1, 0), (43, 2, 4), (135, 0, 0), (139, 0, 0), (140, 0, 0)]), "ok"),
         one(headers(&[(43, 0, 0)]), "routing_header"),
         one(headers(&[(60, 0, 0), (43, 2, 0)]), "routing_header"),
