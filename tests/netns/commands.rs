@@ -96,6 +96,19 @@ fn rules_name_their_place_in_text_and_json() {
 }
 
 #[test]
+fn sets_are_listed_and_shown_with_their_prefixes() {
+    let sets = "[[set]]\nname = \"friends\"\nelements = [\"10.1.0.2\", \"10.4.0.0-10.4.0.255\", \"fd00:1::2\"]\n";
+    let rules = "[[rule]]\naction = \"allow\"\nsource = { sets = [\"friends\"] }\n";
+    let Some(bench) = Bench::start(&(arriving(rules) + sets)) else { return };
+    assert!(bench.cli().run(&["set", "list"]).expect(DONE).out.contains("friends"));
+    let shown = bench.cli().run(&["set", "show", "friends"]).expect(DONE).out;
+    for prefix in ["10.1.0.2", "10.4.0.0/24", "fd00:1::2"] {
+        assert!(shown.contains(prefix), "{prefix}: {shown}");
+    }
+    assert_ne!(bench.cli().run(&["set", "show", "nobody"]).code, DONE, "an unknown set");
+}
+
+#[test]
 fn common_options_may_stand_before_the_command() {
     let Some(bench) = Bench::start(&good()) else { return };
     let mut arguments = bench.net.options();

@@ -34,7 +34,7 @@ fn test_blocks_state_verdict_rule_and_history() {
     let Some(net) = Net::new() else { return };
     let text = policy(
         "t",
-        "policy_types = [\"ingress\", \"egress\"]\n[[policy.ingress]]\nid = \"dns\"\naction = \"allow\"\nprotocol = \"udp\"\ndestination = { ports = [53] }\n[[policy.ingress]]\nid = \"other\"\naction = \"allow\"\nprotocol = \"gre\"",
+        "policy_types = [\"ingress\", \"egress\"]\n[[policy.ingress]]\nid = \"dns\"\naction = \"allow\"\nprotocol = \"udp\"\ndestination = { ports = [53] }\n[[policy.ingress]]\nid = \"other\"\naction = \"deny\"\nprotocol = \"gre\"",
     );
     let syn = "{ protocol = \"tcp\", source = \"10.1.0.2:1\", destination = \"10.1.0.1:53\", tcp_flags = \"syn\" }";
     let answer = "{ protocol = \"udp\", source = \"10.1.0.1:53\", destination = \"10.1.0.2:1\" }";

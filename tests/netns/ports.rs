@@ -33,6 +33,7 @@ fn port_key_never_matches_packets_without_ports() {
     everywhere(&bench, |f| {
         vec![
             ("UDP", udp_to(f, 9), true),
+            ("UDP to port 0", udp_to(f, 0), true),
             ("echo request", opener_of(f, f.icmp()), false),
             ("GRE", opener_of(f, 47), false),
             ("ESP", opener_of(f, 50), false),
