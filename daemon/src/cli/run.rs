@@ -1,8 +1,11 @@
 //! `run`: the daemon's loop. Receives triggers, calls the reconciler, answers, tells systemd. One thing at a time.
 
+use std::fs::{self, File};
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use log::{error, info, warn};
 use serde_json::{Value, json};
 
@@ -32,6 +35,7 @@ pub(super) fn run(common: &Common) -> anyhow::Result<u8> {
     let _link_watch = links::watch(move || notify_links(&link_send))?;
     let directories = Directories { config: common.config_dir.clone(), bpffs: common.bpffs.clone(), state: common.state_dir.clone() };
     let mut service = Service { reconciler: Reconciler::new(directories), file_watch, event_log: None, ready: false, retry: None };
+    let _lock = lock(&common.runtime_dir)?;
     if let Err(refusal) = service.reconciler.start() {
         error!("{}", refusal.text.trim_end());
         return Ok(if refusal.kind == Kind::Kernel { UNREACHABLE } else { refusal.exit() });
@@ -39,6 +43,18 @@ pub(super) fn run(common: &Common) -> anyhow::Result<u8> {
     control::serve(&common.runtime_dir, send)?;
     service.after_change();
     service.serve(&triggers)
+}
+
+/// A directory that another daemon works in is not shared: its socket would be taken away.
+fn lock(directory: &Path) -> anyhow::Result<File> {
+    let open = || {
+        fs::create_dir_all(directory)?;
+        File::open(directory)
+    };
+    let file = open().with_context(|| format!("cannot use {}", directory.display()))?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .with_context(|| format!("another netpol-ebpf works in {}", directory.display()))?;
+    Ok(file)
 }
 
 fn notify_links(send: &Sender<Trigger>) {

@@ -39,6 +39,21 @@ pub fn failsafe_only((inbound, outbound): (Vec<Failsafe>, Vec<Failsafe>)) -> Pol
     }
 }
 
+/// Takes an interface out of every policy and denies both directions on it.
+pub fn close(set: &mut PolicySet, interface: &str) {
+    let Ok(pattern) = glob::Pattern::new(&glob::Pattern::escape(interface)) else { return };
+    for policy in &mut set.policies {
+        policy.interfaces.exclude.push(pattern.clone());
+    }
+    let mut closing = failsafe_only((Vec::new(), Vec::new())).policies;
+    for policy in &mut closing {
+        policy.name = format!("closed-{interface}");
+        policy.description = Some("policies claim this interface in contradicting ways".into());
+        policy.interfaces = InterfaceSelector { include: vec![pattern.clone()], exclude: Vec::new() };
+    }
+    set.policies.splice(0..0, closing);
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;

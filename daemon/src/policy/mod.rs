@@ -6,5 +6,5 @@ pub mod model;
 pub mod reason;
 mod validate;
 
-pub use failsafe::failsafe_only;
+pub use failsafe::{close, failsafe_only};
 pub use validate::{Loaded, load, salvage_failsafe};

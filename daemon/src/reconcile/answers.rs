@@ -29,7 +29,7 @@ impl Reconciler {
             .iter()
             .flat_map(|live| live.ruleset.links.values().map(|link| interface(link, &live.ruleset, &observed, &totals)))
             .collect();
-        let mut warnings = self.warnings.clone();
+        let mut warnings: Vec<String> = self.closed.iter().chain(&self.warnings).cloned().collect();
         match &self.live {
             Some(live) => {
                 warnings.extend(plan::warnings(&live.ruleset, &observed));
@@ -44,6 +44,8 @@ impl Reconciler {
         let mut seen = BTreeSet::new();
         warnings.retain(|warning| seen.insert(warning.clone()));
         let healthy = self.last_error.is_none()
+            && self.link_error.is_none()
+            && self.closed.is_empty()
             && self.live.as_ref().is_some_and(|live| live.origin == super::Origin::Directory)
             && interfaces.iter().all(|interface| interface.attach != "none");
         Ok(Status {
@@ -55,7 +57,7 @@ impl Reconciler {
             uncovered: uncovered(&observed, &interfaces),
             interfaces,
             warnings,
-            last_error: self.last_error.clone(),
+            last_error: self.last_error.clone().or_else(|| self.link_error.clone()),
             packets: self.packets()?,
             failsafe: self.live.as_ref().map(|live| failsafe(&live.policies)).unwrap_or_default(),
         })

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use log::{error, info, warn};
+use log::{error, warn};
 
 use super::{Candidate, Directories, Origin, check};
 use crate::policy;
@@ -27,17 +27,19 @@ pub fn keep(directories: &Directories, snapshot: &Snapshot) {
 
 /// What to try, best first.
 pub fn candidates(directories: &Directories) -> Vec<Candidate> {
+    // The directory itself may have been refused only for an interface that two of its policies contest: that one is closed then.
+    let directory = source::read(&directories.config).ok().and_then(|mut snapshot| check(&mut snapshot, Origin::Directory).ok());
     let path = last_good(directories);
     let kept = match Snapshot::load(&path) {
         Ok(mut snapshot) => check(&mut snapshot, Origin::LastGood)
             .map_err(|refusal| error!("the last good ruleset ({}) is refused: {}", path.display(), refusal.text.trim_end()))
             .ok(),
         Err(error) => {
-            info!("no last good ruleset: {}: {error}", path.display());
+            warn!("no last good ruleset: {error}");
             None
         }
     };
-    kept.into_iter().chain([failsafe_only(directories)]).collect()
+    directory.into_iter().chain(kept).chain([failsafe_only(directories)]).collect()
 }
 
 /// Everything denied on every interface but the loopback device, except failsafe entries of those files that can be read.

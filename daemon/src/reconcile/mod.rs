@@ -17,7 +17,8 @@ use log::{error, info, warn};
 pub use live::{Live, Origin};
 pub use refusal::{Kind, Refusal};
 
-use crate::compile;
+use crate::compile::ruleset::{LinkFacts, Ruleset};
+use crate::compile::{self, CompileError};
 use crate::kernel::{self, Kernel};
 use crate::plan;
 use crate::policy::model::{OnStop, PolicySet, ReloadMode};
@@ -55,7 +56,12 @@ pub struct Reconciler {
     live: Option<Live>,
     /// Digest of the content that was refused last, so that it is not judged and reported again and again.
     refused: Option<[u8; 32]>,
+    /// What was wrong with the files last; gone with the next good ones.
     last_error: Option<String>,
+    /// What was wrong when the interfaces were followed last.
+    link_error: Option<String>,
+    /// Interfaces that policies claim in contradicting ways: closed in both directions.
+    closed: Vec<String>,
     /// Warnings of the last execution.
     warnings: Vec<String>,
     names: SharedNames,
@@ -71,6 +77,8 @@ impl Reconciler {
             live: None,
             refused: None,
             last_error: None,
+            link_error: None,
+            closed: Vec::new(),
             warnings: Vec::new(),
             names: SharedNames::default(),
             again: false,
@@ -89,10 +97,11 @@ impl Reconciler {
         error!("the policy directory is refused: {}", refusal.text.trim_end());
         for candidate in fallback::candidates(&self.directories) {
             let origin = candidate.origin;
-            match self.enforce(candidate) {
+            match self.enforce(candidate, Contested::Close) {
                 Ok(()) => {
                     error!("enforcing {} instead", origin.sentence());
-                    self.last_error = Some(refusal.text);
+                    // From the directory after all: what was wrong stands among the closed interfaces, as long as it lasts.
+                    self.last_error = (origin != Origin::Directory).then_some(refusal.text);
                     return Ok(());
                 }
                 Err(second) if second.kind == Kind::Kernel => return Err(second),
@@ -121,7 +130,11 @@ impl Reconciler {
             self.last_error = None;
             return Ok(());
         }
-        self.enforce(candidate)?;
+        if let Err(refusal) = self.enforce(candidate, Contested::Refuse) {
+            return Err(self.note(refusal));
+        }
+        self.last_error = None;
+        self.refused = None;
         fallback::keep(&self.directories, &snapshot);
         Ok(())
     }
@@ -132,32 +145,31 @@ impl Reconciler {
     /// What the compiler or the kernel refused; everything that was enforced still is.
     pub fn follow_links(&mut self) -> Result<(), Refusal> {
         let Some(live) = &self.live else { return Ok(()) };
-        let candidate = live.candidate();
-        self.enforce(candidate)
+        if live.origin != Origin::Directory && self.reload(false).is_ok() {
+            return Ok(());
+        }
+        let Some(candidate) = self.live.as_ref().map(Live::candidate) else { return Ok(()) };
+        let followed = self.enforce(candidate, Contested::Close);
+        self.link_error = followed.as_ref().err().map(|refusal| refusal.text.trim_end().to_string());
+        followed
     }
 
     /// Stages 5 to 8: compile for the interfaces that are there, plan, execute, remember.
-    fn enforce(&mut self, candidate: Candidate) -> Result<(), Refusal> {
+    fn enforce(&mut self, candidate: Candidate, contested: Contested) -> Result<(), Refusal> {
         let conntrack = &candidate.policies.daemon.conntrack;
         let kernel = match &mut self.kernel {
             Some(kernel) => kernel,
             None => self.kernel.insert(Kernel::open(&self.directories.bpffs, conntrack.max_entries, conntrack.max_half_open)?),
         };
         let links = kernel.links()?;
-        let compiled = match self.live.as_ref().and_then(|live| live.compiled(&candidate, &links)) {
-            Some(ruleset) => Ok(ruleset),
-            None => compile::compile(&candidate.policies, &links).map(Arc::new),
-        };
-        let ruleset = match compiled {
-            Ok(ruleset) => ruleset,
-            Err(error) => return Err(self.note(Refusal::compile(&error))),
+        let known = self.live.as_ref().and_then(|live| live.compiled(&candidate, &links));
+        let (ruleset, closed) = match known {
+            Some(ruleset) => (ruleset, self.closed.clone()),
+            None => compile(&candidate.policies, &links, contested)?,
         };
         let observed = kernel.observe()?;
         let actions = plan::plan(&ruleset, &observed);
-        let outcome = match kernel.execute(&ruleset, &actions) {
-            Ok(outcome) => outcome,
-            Err(error) => return Err(self.note(error.into())),
-        };
+        let outcome = kernel.execute(&ruleset, &actions)?;
         outcome.notes.iter().for_each(|note| info!("{note}"));
         for warning in outcome.warnings.iter().filter(|warning| !self.warnings.contains(warning)) {
             warn!("{warning}");
@@ -166,8 +178,9 @@ impl Reconciler {
         self.names.learn(outcome.generation, &ruleset);
         self.warnings = kernel.warnings().iter().cloned().chain(outcome.warnings).collect();
         self.again = outcome.again;
-        self.last_error = None;
-        self.refused = None;
+        self.link_error = None;
+        closed.iter().filter(|text| !self.closed.contains(text)).for_each(|text| error!("{text}"));
+        self.closed = closed;
         if committed {
             let (rules, links) = (ruleset.core.rules.len(), ruleset.links.len());
             info!("generation {} is live: {rules} rules on {links} interfaces, from {}", outcome.generation, candidate.origin.sentence());
@@ -206,6 +219,10 @@ impl Reconciler {
     /// # Errors
     /// What the kernel refused.
     pub fn stop(mut self) -> Result<(), Refusal> {
+        if self.live.is_none() {
+            info!("stopping; nothing is enforced");
+            return Ok(());
+        }
         let keep = self.live.as_ref().is_none_or(|live| live.policies.daemon.on_stop == OnStop::Keep);
         if keep {
             info!("stopping; the kernel goes on enforcing generation {} (on_stop = \"keep\")", self.generation());
@@ -265,6 +282,33 @@ impl Reconciler {
                 let (rules, links) = (live.ruleset.core.rules.len(), live.ruleset.links.len());
                 format!("generation {}: {rules} rules on {links} interfaces{trouble}", self.generation())
             }
+        }
+    }
+}
+
+/// What to do with an interface that policies claim in contradicting ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Contested {
+    /// Refuse the ruleset: somebody is there to hear it.
+    Refuse,
+    /// Close that interface and let the others follow: it appeared by itself, or something must be enforced.
+    Close,
+}
+
+/// Stage 5, for the interfaces that are there. With the ruleset come sentences about interfaces that had to be closed.
+fn compile(policies: &PolicySet, links: &[LinkFacts], contested: Contested) -> Result<(Arc<Ruleset>, Vec<String>), Refusal> {
+    let mut closed = Vec::new();
+    let mut remaining = policies.clone();
+    loop {
+        match compile::compile(&remaining, links) {
+            Ok(ruleset) => return Ok((Arc::new(ruleset), closed)),
+            Err(CompileError::EndpointConflict(conflict) | CompileError::XdpConflict(conflict))
+                if contested == Contested::Close && closed.len() < links.len() =>
+            {
+                policy::close(&mut remaining, &conflict.interface);
+                closed.push(format!("{conflict}; {} is closed in both directions", conflict.interface));
+            }
+            Err(error) => return Err(Refusal::compile(&error)),
         }
     }
 }

@@ -20,8 +20,10 @@ use super::Trigger;
 const LONGEST_REQUEST: u64 = 1 << 20;
 /// How long a silent client may hold its connection.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
-/// How long a command waits for an answer: the largest ruleset takes seconds.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(300);
+/// How long a command waits for the answer to a question; the daemon may be busy with a large ruleset.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
+/// The same where something has to be done.
+const WORK_PATIENCE: Duration = Duration::from_secs(300);
 
 /// What a command asks of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,7 +121,8 @@ fn serve_one(client: UnixStream, send: &Sender<Trigger>) -> io::Result<()> {
 /// When no daemon answers there, or not in time.
 pub fn ask(runtime_dir: &Path, request: &Request) -> io::Result<Response> {
     let mut stream = UnixStream::connect(socket_path(runtime_dir))?;
-    stream.set_read_timeout(Some(ANSWER_PATIENCE))?;
+    let works = matches!(request, Request::Apply | Request::Detach);
+    stream.set_read_timeout(Some(if works { WORK_PATIENCE } else { ANSWER_PATIENCE }))?;
     let mut bytes = serde_json::to_vec(request)?;
     bytes.push(b'\n');
     stream.write_all(&bytes)?;

@@ -16,6 +16,7 @@ use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::Trigger;
+use super::symlinks::Symlinks;
 
 /// Quiet time after the last event before anybody looks.
 const SETTLE: Duration = Duration::from_millis(80);
@@ -23,6 +24,8 @@ const SETTLE: Duration = Duration::from_millis(80);
 const SETTLE_LIMIT: Duration = Duration::from_millis(600);
 /// A look without any event: lost events, bind mounts, file systems without inotify.
 const RESCAN: Duration = Duration::from_secs(60);
+/// Symbolic links are followed this often where there are any: no event tells that their target has changed.
+const FOLLOW: Duration = Duration::from_millis(300);
 /// The same where inotify cannot be used at all (watch limit reached).
 const POLL: Duration = Duration::from_secs(2);
 
@@ -66,6 +69,7 @@ pub fn watch(directory: &Path, send: Sender<Trigger>) -> std::io::Result<Watch> 
         watched: BTreeMap::new(),
         writers: BTreeMap::new(),
         polling: false,
+        symlinks: Symlinks::default(),
     };
     state.renew();
     thread::Builder::new().name("files".into()).spawn(move || state.run(&messages, &send))?;
@@ -81,12 +85,15 @@ struct State {
     /// Files that were written to and not closed yet, and since when.
     writers: BTreeMap<PathBuf, Instant>,
     polling: bool,
+    symlinks: Symlinks,
 }
 
 impl State {
     fn run(&mut self, messages: &Receiver<Message>, send: &Sender<Trigger>) {
+        let mut looked = Instant::now();
         loop {
-            let patience = if self.polling || self.watcher.is_none() { POLL } else { RESCAN };
+            let rescan = if self.polling || self.watcher.is_none() { POLL } else { RESCAN };
+            let patience = if self.symlinks.is_empty() { rescan } else { FOLLOW };
             match messages.recv_timeout(patience) {
                 Ok(message) => {
                     if !self.take(message) {
@@ -94,9 +101,12 @@ impl State {
                     }
                     self.settle(messages);
                 }
-                Err(RecvTimeoutError::Timeout) => self.writers.clear(),
+                Err(RecvTimeoutError::Timeout) if looked.elapsed() >= rescan => self.writers.clear(),
+                Err(RecvTimeoutError::Timeout) if self.symlinks.have_moved() => self.settle(messages),
+                Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            looked = Instant::now();
             self.renew();
             if send.send(Trigger::Files).is_err() {
                 return;
@@ -194,6 +204,7 @@ impl State {
 
     /// Watches every directory that is not watched or whose path leads to another inode now.
     fn renew(&mut self) {
+        self.symlinks = Symlinks::of(std::iter::once(&self.directory).chain(&self.also));
         let mut wanted: BTreeSet<PathBuf> = self.also.clone();
         wanted.extend(self.directory.parent().map(Path::to_path_buf));
         wanted.insert(self.directory.clone());
@@ -272,6 +283,19 @@ mod tests {
         while triggers.recv_timeout(Duration::from_millis(300)).is_ok() {}
         fs::write(policies.join("a.toml"), "x").unwrap();
         assert!(triggers.recv_timeout(Duration::from_secs(2)).is_ok(), "the new directory is watched");
+    }
+
+    #[test]
+    fn target_of_a_link_that_changes_elsewhere_is_a_reason_to_look() {
+        let dir = tempfile::tempdir().unwrap();
+        let (policies, elsewhere) = (dir.path().join("netpol.d"), dir.path().join("store/one"));
+        fs::create_dir(&policies).unwrap();
+        fs::create_dir_all(&elsewhere).unwrap();
+        fs::write(elsewhere.join("a.toml"), "x").unwrap();
+        std::os::unix::fs::symlink(elsewhere.join("a.toml"), policies.join("a.toml")).unwrap();
+        let triggers = start(&policies);
+        fs::write(elsewhere.join("a.toml"), "other").unwrap();
+        assert!(triggers.recv_timeout(Duration::from_secs(2)).is_ok());
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod control;
 pub mod files;
 pub mod links;
 pub mod signals;
+mod symlinks;
 
 use std::sync::mpsc::Sender;
 

@@ -54,15 +54,13 @@ pub fn judge_test(set: &PolicySet, test: &TestCase) -> Judgement {
     let hook = endpoint.map_or(Hook::Ingress, |kind| kind.hook(test.direction));
     let mut conntrack = Conntrack::default();
     let mut conversation = Conversation::default();
-    let mut before: Option<&TestPacket> = None;
     let mut now = STEP;
-    for packet in &test.after {
+    for (number, packet) in test.after.iter().enumerate() {
         let hook = if same_direction(packet, &test.packet) { hook } else { hook.opposite() };
-        judge(set, &interface, &mut conntrack, &conversation.packet(packet, hook, before, &interface), now);
-        before = Some(packet);
+        judge(set, &interface, &mut conntrack, &conversation.packet(packet, hook, &test.after[..number], &interface), now);
         now += STEP;
     }
-    judge(set, &interface, &mut conntrack, &conversation.packet(&test.packet, hook, before, &interface), now)
+    judge(set, &interface, &mut conntrack, &conversation.packet(&test.packet, hook, &test.after, &interface), now)
 }
 
 /// Whether an earlier packet goes the way of the packet under test: from the same sender or to the same receiver, or else not the
@@ -81,8 +79,8 @@ struct Conversation {
 }
 
 impl Conversation {
-    /// The packet that a test speaks of. An ICMP error quotes the packet before it.
-    fn packet(&mut self, packet: &TestPacket, hook: Hook, before: Option<&TestPacket>, interface: &Interface) -> Packet {
+    /// The packet that a test speaks of. An ICMP error quotes the last packet before it that its receiver sent.
+    fn packet(&mut self, packet: &TestPacket, hook: Hook, before: &[TestPacket], interface: &Interface) -> Packet {
         let (source, destination) = (packet.source.ip(), packet.destination.ip());
         let protocol = u16::from(packet.protocol);
         let l4 = match protocol {
@@ -128,10 +126,11 @@ impl Conversation {
     }
 }
 
-fn message(packet: &TestPacket, before: Option<&TestPacket>) -> Icmp {
+fn message(packet: &TestPacket, before: &[TestPacket]) -> Icmp {
     let (icmp_type, code) = packet.icmp.unwrap_or_default();
     let is_error = kind(family_of(packet.source.ip()), icmp_type) == Kind::Error;
-    Icmp { icmp_type, code, identifier: IDENTIFIER, quoted: before.filter(|_| is_error).map(quote) }
+    let quoted = before.iter().rev().find(|earlier| is_error && earlier.source.ip() == packet.destination.ip());
+    Icmp { icmp_type, code, identifier: IDENTIFIER, quoted: quoted.map(quote) }
 }
 
 fn quote(packet: &TestPacket) -> Quote {

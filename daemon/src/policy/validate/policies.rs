@@ -111,7 +111,7 @@ fn isolated(block: &PolicyBlock, report: &mut Report) -> Option<[bool; 2]> {
         let refuses = |xdp: &XdpBlock| xdp.deny_sets.is_some() || xdp.drop_malformed.is_some() || xdp.drop_fragments.is_some();
         if found == [false, false] && !block.xdp.as_ref().is_some_and(refuses) && !report.has_error_within(block.span) {
             let help = "add rules, a `default_action` or `policy_types`; an isolated direction refuses what no rule allows";
-            report.error(block.span, "the policy isolates no direction, so it would do nothing").help(help);
+            report.warning(block.span, "the policy isolates no direction: by itself it refuses nothing").help(help);
         }
         return Some(found);
     };
