@@ -90,3 +90,32 @@ fn policy_for_an_absent_interface_waits_for_it_with_a_warning() {
     wait::until("hot0 is under policy", Duration::from_secs(5), || covered(&bench, "hot0"));
     wait::until("no warning", Duration::from_secs(5), || !bench.cli().status()["warnings"].to_string().contains("hot"));
 }
+
+#[test]
+fn interface_that_host_and_workload_policies_claim_is_closed_and_the_others_follow() {
+    let contested = format!(
+        "{VERSION}[[policy]]\nname = \"host\"\ninterfaces = [\"hot*\"]\ndefault_action = {{ ingress = \"allow\" }}\n\
+         [[policy]]\nname = \"box\"\ninterfaces = [\"*x0\"]\nendpoint = \"workload\"\ndefault_action = {{ ingress = \"allow\" }}\n"
+    );
+    let Some(bench) = Bench::start(&contested) else { return };
+    plug(&bench, "hotx0");
+    plug(&bench, "hot1");
+    wait::until("both are under policy", Duration::from_secs(5), || covered(&bench, "hotx0") && covered(&bench, "hot1"));
+    assert!(!way(&bench, "p-hotx0", "hotx0").passes(&bench.net.dut, "hotx0", &udp_to(Family::V4, 53)), "the contested one is closed");
+    assert!(way(&bench, "p-hot1", "hot1").passes(&bench.net.dut, "hot1", &udp_to(Family::V4, 53)), "the other one is judged as written");
+    let status = bench.cli().status();
+    assert_eq!(status["state"], "degraded");
+    assert!(status["warnings"].to_string().contains("hotx0"), "{status}");
+    bench.net.dut.ip("link del hotx0");
+    wait::until("all is well again", Duration::from_secs(5), || bench.cli().status()["state"] == "ok");
+}
+
+#[test]
+fn error_of_the_files_outlives_events_of_interfaces() {
+    let Some(bench) = Bench::start(&hot_policy()) else { return };
+    let error = bench.change_badly("version = 1\nnonsense = true\n");
+    plug(&bench, "hot0");
+    wait::until("hot0 is under policy", Duration::from_secs(5), || covered(&bench, "hot0"));
+    assert_eq!(bench.cli().last_error(), error);
+    assert_eq!(bench.cli().status()["state"], "degraded");
+}

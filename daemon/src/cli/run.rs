@@ -178,7 +178,7 @@ impl Service {
                 self.event_log = None;
                 match self.reconciler.detach() {
                     Ok(interfaces) => {
-                        warn!("detached on request: the firewall is OFF until `netpol-ebpf apply` or a restart");
+                        warn!("detached on request: the firewall is OFF until `netpol-ebpf apply`, a reload or a restart");
                         systemd::status("detached: the firewall is off");
                         detach::detached(&interfaces)
                     }

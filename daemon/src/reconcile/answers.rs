@@ -36,7 +36,7 @@ impl Reconciler {
                 warnings.extend(live.warnings.iter().cloned());
                 warnings.extend(live.idle_policies().map(|name| format!("policy `{name}` selects no interface that is there now")));
             }
-            None => warnings.push("detached: no interface is under policy until `netpol-ebpf apply` or a restart".into()),
+            None => warnings.push("detached: no interface is under policy until `netpol-ebpf apply`, a reload or a restart".into()),
         }
         for interface in interfaces.iter().filter(|interface| interface.attach == "none") {
             warnings.push(format!("{} is NOT enforced: our programs are not attached", interface.name));
