@@ -33,6 +33,9 @@ impl Reconciler {
         match &self.live {
             Some(live) => {
                 warnings.extend(plan::warnings(&live.ruleset, &observed));
+                if live.policies.policies.is_empty() {
+                    warnings.push("there is no policy: no interface is under policy".into());
+                }
                 warnings.extend(live.warnings.iter().cloned());
                 warnings.extend(live.idle_policies().map(|name| format!("policy `{name}` selects no interface that is there now")));
             }

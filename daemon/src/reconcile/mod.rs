@@ -184,6 +184,9 @@ impl Reconciler {
         if committed {
             let (rules, links) = (ruleset.core.rules.len(), ruleset.links.len());
             info!("generation {} is live: {rules} rules on {links} interfaces, from {}", outcome.generation, candidate.origin.sentence());
+            if candidate.policies.policies.is_empty() {
+                warn!("there is no policy: no interface is under policy");
+            }
         }
         self.live = Some(Live::new(candidate, links, ruleset));
         Ok(())
