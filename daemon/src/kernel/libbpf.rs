@@ -187,3 +187,28 @@ mod tests {
         assert!(error.contains("`broken`") && error.contains("not a readable object"), "{error}");
     }
 }
+
+#[cfg(test)]
+mod refused {
+    use std::os::fd::AsFd;
+
+    use super::load_sched_cls;
+    use crate::kernel::Kernel;
+    use crate::kernel::tests::{Namespace, Scratch, needs_root};
+
+    #[test]
+    fn program_that_the_verifier_refuses_is_an_error_that_names_it() {
+        needs_root!();
+        let (scratch, _namespace) = (Scratch::new("verifier"), Namespace::enter());
+        let kernel = Kernel::open(&scratch.path, 64, 64).unwrap();
+        // Every `exit` becomes an instruction that no kernel knows.
+        let mut elf = netpol_probes::TC_EPILOGUE.bytes.to_vec();
+        let exits: Vec<usize> =
+            (0..elf.len() / 8).map(|word| word * 8).filter(|&at| elf[at..at + 8] == [0x95, 0, 0, 0, 0, 0, 0, 0]).collect();
+        exits.iter().for_each(|&at| elf[at] = 0xff);
+        assert!(!exits.is_empty());
+        let error = load_sched_cls("tc_epilogue", &elf, &|name| kernel.maps.get(name).map(AsFd::as_fd)).unwrap_err().to_string();
+        assert!(error.starts_with("program `tc_epilogue`") || error.contains("np_tc_epilogue"), "{error}");
+        assert!(error.contains("unknown opcode"), "the verifier's own words: {error}");
+    }
+}

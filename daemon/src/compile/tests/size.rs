@@ -1,4 +1,4 @@
-//! Big policies: that they compile, how big the tables get, and how long it takes (`cargo test --release size -- --ignored --nocapture`).
+//! Big policies: that they compile, how big the tables get, and how long it takes (`cargo test --release size -- --nocapture`).
 
 use std::time::Instant;
 
