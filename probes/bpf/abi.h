@@ -14,7 +14,7 @@
 
 #include <linux/types.h>
 
-#define NP_ABI 1
+#define NP_ABI 2
 
 /* ---- sizes ------------------------------------------------------------------------------------------------ */
 
@@ -24,7 +24,20 @@
 #define NP_XDP_PROGRAMS NP_SLOTS
 #define NP_MAX_LINKS 16384        /* entries of `links`, over all slots */
 #define NP_MAX_LAYERS 8           /* of one chain */
-#define NP_MAX_CANDIDATES 64      /* rules that one packet may be compared with, one by one */
+#define NP_MAX_CANDIDATES 48      /* rules that one packet may be compared with, one by one */
+#define NP_MAX_CONDITIONAL 12     /* of these, rules with a condition: each costs a tail call, and there are 33 */
+#define NP_MAX_SETS 256           /* dynamic sets of one generation */
+#define NP_MAX_SET_LIST 8         /* dynamic sets that one selector, or one interface's deny sets, may name */
+#define NP_MAX_SET_LISTS 4096     /* entries of `set_lists` */
+#define NP_MAX_SOURCE_CHECKS 4    /* lists of allowed sources of one interface */
+#define NP_MAX_LIMITS 1024        /* rates of one generation */
+#define NP_MAX_BUCKETS 65536      /* sources (or destinations) whose rate is remembered */
+#define NP_MAX_ROUTES (1 << 20)   /* prefixes of one family, for the reverse path */
+#define NP_MAX_ROUTE_LINKS 65536
+#define NP_MAX_AUDITS 64          /* policies in audit mode: one bit each */
+#define NP_MAX_COOKIE_PORTS 4096
+#define NP_MAX_ANSWERS 1024       /* answers to rejected packets that are on their way */
+#define NP_ANSWERS_PER_SECOND 1000 /* answers sent in one second by one CPU */
 #define NP_MAX_FRAGMENTS 16384    /* datagrams whose first fragment's verdict is remembered */
 #define NP_MAX_PREFIXES (1 << 22) /* of one family, in one generation */
 #define NP_CONNECTION_RING (1 << 18) /* keys of recent connections, from which the programs sweep (sweep.h); a power of 2 */
@@ -32,7 +45,7 @@
 #define NP_RINGS 2                /* ring_heads: where each ring is written next, then where it is swept next */
 #define NP_MAX_CLASSES (1 << 16)  /* kinds of addresses, in one generation */
 #define NP_MAX_FAILSAFE 64        /* entries: one bit each */
-#define NP_SCRATCH_SIZE 752      /* bytes of the programs' own per-packet state (state.h); of no interest to the daemon */
+#define NP_SCRATCH_SIZE 808      /* bytes of the programs' own per-packet state (state.h); of no interest to the daemon */
 #define NP_MAX_REASONS 64         /* counters kept for each hook */
 #define NP_EVENT_RING (1 << 20)   /* bytes */
 #define NP_PORTS 65536
@@ -53,6 +66,7 @@ enum np_action {
 	NP_ALLOW = 0,
 	NP_DENY = 1,
 	NP_PASS = 2, /* leave this policy, go on with the next one of the chain */
+	NP_REJECT = 3, /* deny, and tell the sender */
 };
 
 /*
@@ -82,15 +96,25 @@ enum np_reason {
 	NP_R_TAIL_CALL = 19,         /* a program of the chain is missing */
 	NP_R_INTERNAL = 20,          /* a look-up that cannot fail did */
 	NP_R_UNREADABLE = 21,        /* header bytes could not be read */
-	NP_R_REASONS = 22,           /* number of reasons, not one of them */
+	NP_R_REJECT = 22,            /* a rule says reject */
+	NP_R_RATE_LIMIT = 23,        /* policy.xdp.rate_limit: too much from that source */
+	NP_R_REVERSE_PATH = 24,      /* anti_spoof.check_reverse_path: the route back to the source is another one, or none */
+	NP_R_ALLOWED_SOURCES = 25,   /* anti_spoof.allowed_sources */
+	NP_R_ALLOWED_MACS = 26,      /* anti_spoof.allowed_macs */
+	NP_R_ARP = 27,               /* anti_spoof.arp: ARP or neighbour discovery that speaks for somebody else */
+	NP_R_BOGON = 28,             /* anti_spoof.bogons */
+	NP_R_SYN_COOKIE = 29,        /* not a refusal: the SYN was answered with a cookie, and its sender has to come back */
+	NP_R_REASONS = 30,           /* number of reasons, not one of them */
 };
 
 /* ---- shared by all generations ---------------------------------------------------------------------------- */
 
-/*
- * generation: array of one __u64, mmap-able, written by one 8-byte store:
- * bits 0..31 the running generation, bits 32..63 the former one. 0 = none yet. Slot of a generation = number % NP_SLOTS.
- */
+/* generation: array of one np_word, mmap-able. Slot of a generation = number % NP_SLOTS. */
+struct np_word {
+	__u64 generations;       /* written by one 8-byte store: bits 0..31 the running one, bits 32..63 the former one; 0 = none yet */
+	__u32 set_epoch;         /* rises with every change of a dynamic set: flows are judged again */
+	__u32 pad;
+};
 
 enum np_timeout {
 	NP_T_TCP_SYN = 0,
@@ -112,6 +136,8 @@ struct np_slot {
 	__u32 flags;                    /* NP_SLOT_* */
 	__u64 deadline;                 /* boot time in ns after which the former generation counts again; 0 = none */
 	__u64 timeouts[NP_TIMEOUTS];    /* ns, by enum np_timeout */
+	__u64 log_cost;                 /* events of one rule or default on one CPU: ns that one costs (np_limit), ... */
+	__u64 log_depth;                /* ... and ns that may be saved up */
 };
 
 struct np_link_key {
@@ -127,13 +153,33 @@ struct np_link_key {
 #define NP_LINK_DROP_MALFORMED 0x20    /* policy.xdp.drop_malformed: refuse malformed arrivals even where ingress is not isolated */
 #define NP_LINK_DROP_FRAGMENTS 0x40    /* policy.xdp.drop_fragments: refuse every arriving fragment */
 #define NP_LINK_LOOPBACK 0x80          /* the loopback device: 127/8 and ::1 are at home */
+#define NP_LINK_ANTI_SPOOF 0x100       /* some anti_spoof check is on: every arriving packet is seen by the policy program */
+#define NP_LINK_REVERSE_STRICT 0x200   /* check_reverse_path */
+#define NP_LINK_REVERSE_LOOSE 0x400
+#define NP_LINK_ARP 0x800              /* anti_spoof.arp */
+#define NP_LINK_BOGONS 0x1000          /* anti_spoof.bogons */
+#define NP_LINK_SYN_COOKIES 0x2000     /* policy.xdp.syn_cookies, and XDP and the kernel can do it */
+
+/* A run of an array's elements. */
+struct np_list {
+	__u32 first;
+	__u32 count;
+};
 
 /* links: hash np_link_key -> np_link. No entry: the interface is not under policy in that generation and is not touched. */
 struct np_link {
 	__u32 chain[2];         /* by hook (ingress, egress): index into chains; NP_NONE = that direction is not isolated */
+	__u32 audit_chain[2];   /* where no enforcing policy isolates the direction but policies in audit mode judge it; else NP_NONE */
 	__u32 flags;            /* NP_LINK_* */
 	__u32 ethertype_group;  /* key of `ethertypes` */
-	__u64 deny_groups;      /* one bit: this interface's union of deny sets; 0 = none */
+	__u64 deny_groups;      /* one bit: this interface's union of static deny sets; 0 = none */
+	__u64 adopt_until;      /* boot time, ns: until then a mid-stream TCP packet may open a flow; 0 = never */
+	struct np_list deny_sets;     /* run of set_lists: dynamic deny sets; at most NP_MAX_SET_LIST */
+	struct np_list source_checks; /* run of source_checks: all of them must allow the source; at most NP_MAX_SOURCE_CHECKS */
+	__u32 mac_group;        /* key of `macs`; NP_NONE = every source MAC */
+	__u32 cookie_group;     /* key of `cookie_ports`; NP_NONE = no cookies */
+	__u32 limit_packets;    /* index into limits: arriving IP packets of one source; NP_NONE = no limit */
+	__u32 limit_syns;       /* the same for TCP SYNs */
 };
 
 /*
@@ -168,7 +214,9 @@ struct np_flow {
 	__u64 created;
 	__u64 packets[2];         /* [0] from the opener, [1] answers */
 	__u64 bytes[2];
+	__u64 expires;            /* boot time, ns: what allowed the flow holds until then; 0 = no end */
 	__u32 generation;         /* that judged the flow last */
+	__u32 epoch;              /* np_word.set_epoch at that time */
 	__u32 rule;               /* index in that generation; NP_NONE = no rule (default, failsafe, unpoliced direction) */
 	__u32 ack[2];             /* TCP: last acknowledgement number that side [0 opener, 1 answerer] sent */
 	__u32 fin[2];             /* TCP: sequence number after that side's FIN, not yet confirmed */
@@ -179,7 +227,7 @@ struct np_flow {
 	__u8 icmp_code;           /* of the opening packet; its type is in the key */
 	__u8 fins;                /* bit 0 / 1: fin[0] / fin[1] is set; bit 2 / 3: it has been acknowledged */
 	__u8 acks;                /* bit 0 / 1: ack[0] / ack[1] is set */
-	__u8 pad[6];
+	__u8 pad[2];
 };
 
 struct np_fragment_key {
@@ -226,14 +274,54 @@ struct np_event {
 	__u8 tcp_flags;
 	__u8 icmp_type;
 	__u8 icmp_code;
-	__u8 pad[3];
+	__u8 flags;              /* NP_EVENT_* */
+	__u8 audit;              /* number of the audit policy whose default would deny; NP_NOT_AUDIT */
+	__u8 pad;
 	__u16 sport;
 	__u16 dport;
 	__u32 src[4];
 	__u32 dst[4];
 };
 
-#define NP_LOG_PER_SECOND 10      /* events of one rule or default in one second and on one CPU; more are counted, not sent */
+#define NP_EVENT_AUDIT 0x1        /* `reason` and `rule` are what a policy in audit mode would have said; the packet was not dropped for it */
+
+/*
+ * Rates are kept as one "theoretical arrival time" (the generic cell rate algorithm, ITU-T I.371): an event is within the rate when
+ * max(arrival, now) + cost - now <= depth, and then arrival becomes max(arrival, now) + cost.
+ *
+ * buckets: LRU hash np_bucket_key -> __u64 arrival, for rates by source or destination.
+ */
+struct np_bucket_key {
+	__u64 limit;             /* np_limit.id */
+	__u32 scope;             /* ifindex for policy.xdp.rate_limit, 0 for rules */
+	__u32 pad;
+	__u32 address[4];        /* IPv6: the /64; IPv4 in [0], the rest 0 */
+};
+
+/*
+ * The reverse path, kept by the daemon from the kernel's routes: routes4 and routes6: LPM trie -> __u32 number of a set of interfaces;
+ * route_links: hash np_route_key -> __u8 1. Set 0 = an address of this host, a broadcast address or a prefix that is refused.
+ * An address that no prefix holds has no route.
+ */
+struct np_route_key {
+	__u32 set;
+	__u32 ifindex;
+};
+
+/*
+ * answers: LRU hash __u32 mark -> np_answer. An answer to a rejected packet that is on its way through our own programs; it
+ * carries the mark, which is taken off when it is recognised.
+ */
+struct np_answer {
+	__u64 time;              /* boot time, ns */
+	__u32 ifindex;
+	__u32 hook;              /* at which it will be seen next */
+};
+
+#define NP_ANSWER_MARK 0x4e500000u      /* upper half of the mark; the lower one is random and not 0 */
+#define NP_ANSWER_MARK_MASK 0xffff0000u
+#define NP_ANSWER_LIFE_NS 1000000000ull
+#define NP_ANSWER_SCRATCH_SIZE 1024     /* bytes of the programs' workplace for answers (answer.h) */
 
 /* ---- of one generation ------------------------------------------------------------------------------------ */
 
@@ -251,8 +339,65 @@ struct np_lpm6 {
 /* classes: array[class]. What is true of an address of that class, whatever the rules say. */
 struct np_class {
 	__u64 deny_groups;       /* bits of np_link.deny_groups whose sets hold the address */
+	__u64 source_groups;     /* bits of np_source_check.group whose static nets and sets hold the address */
 	__u64 failsafe;          /* bits of failsafe entries that name no nets, or whose nets hold the address */
 	__u64 failsafe_nets;     /* bits of failsafe entries whose own nets hold the address: these beat deny sets */
+	__u64 traits;            /* NP_TRAIT_* */
+};
+
+#define NP_TRAIT_BOGON 0x1       /* not an address of the public internet */
+
+/*
+ * sets: array of maps. Element = the content of one dynamic set, an LPM trie np_element_key -> np_element. The same content may
+ * stand in several generations.
+ */
+struct np_element_key {
+	__u32 prefixlen;         /* 32 bits of family, then the prefix's own length */
+	__u32 family;            /* 4 or 6, in network order */
+	__u32 address[4];
+};
+
+/* Of all elements that cover the prefix, the one that lives longest. */
+struct np_element {
+	__u64 expires;           /* boot time, ns; 0 = never */
+};
+
+/* set_lists: array of __u32 indexes into sets. */
+
+/* source_checks: array. The source must be in the group's static part or in one of its dynamic sets. */
+struct np_source_check {
+	__u64 group;             /* one bit of np_class.source_groups; 0 = no static part */
+	struct np_list sets;     /* run of set_lists; at most NP_MAX_SET_LIST */
+};
+
+/* macs: hash np_mac_key -> __u8 1. */
+struct np_mac_key {
+	__u32 group;
+	__u8 mac[6];
+	__u8 pad[2];
+};
+
+/* cookie_ports: hash np_cookie_key -> __u8 1. Destination ports whose SYNs are answered with a cookie. */
+struct np_cookie_key {
+	__u32 group;
+	__u16 port;
+	__u16 pad;
+};
+
+enum np_per {
+	NP_PER_RULE = 0,
+	NP_PER_SOURCE = 1,
+	NP_PER_DESTINATION = 2,
+};
+
+/* limits: array. */
+struct np_limit {
+	__u64 cost;              /* ns of one event */
+	__u64 depth;             /* ns that may be used up at once: burst * cost */
+	__u64 id;                /* the same over generations: first part of np_bucket_key */
+	__u64 arrival;           /* NP_PER_RULE: the state itself */
+	__u32 per;               /* enum np_per */
+	__u32 pad;
 };
 
 /*
@@ -268,6 +413,9 @@ struct np_chain {
 	__u8 reads_source;       /* 1: some layer has a source view */
 	__u8 reads_destination;
 	__u32 default_counter;   /* index into rule_counters for the default's hits */
+	__u32 audit_counter;     /* the same for what defaults of audit policies would have denied; NP_NONE = there are none */
+	__u32 pad;
+	__u64 audit_denies;      /* bits of np_rule.audit: audit policies of the chain whose default is deny */
 };
 
 struct np_layer {
@@ -284,11 +432,7 @@ struct np_row_key {
 	__u32 destination;
 };
 
-/* A run of `candidates` (array of __u32 rule numbers, rising). */
-struct np_list {
-	__u32 first;
-	__u32 count;             /* <= NP_MAX_CANDIDATES */
-};
+/* candidates: array of __u32 rule numbers; a list is a run of it, rising, of at most NP_MAX_CANDIDATES. */
 
 /* row_defaults: array[row] of np_list, for L4 classes without an entry in decisions. */
 
@@ -336,12 +480,36 @@ struct np_l4_dims {
 #define NP_RULE_READS_L4 0x2   /* cannot be decided for a later fragment */
 #define NP_RULE_READS_PROTOCOL 0x4 /* cannot be decided for a later fragment of protocol NP_PROTOCOL_UNKNOWN */
 
+#define NP_NOT_AUDIT 0xff
+
+/* With what a reject answers. */
+enum np_reject {
+	NP_REJECT_UNSTATED = 0,  /* TCP: reset; everything else: port unreachable */
+	NP_REJECT_TCP_RESET = 1, /* for other protocols than TCP: port unreachable */
+	NP_REJECT_PORT = 2,
+	NP_REJECT_HOST = 3,
+	NP_REJECT_ADMIN = 4,
+};
+
 /* rules: array of np_rule, in (policy order, direction, position) order. */
 struct np_rule {
 	__u8 action;             /* enum np_action */
 	__u8 flags;              /* NP_RULE_* */
-	__u16 pad;
+	__u8 reject_with;        /* enum np_reject */
+	__u8 audit;              /* number of the audit policy that it belongs to: counted and logged, then as `pass`; NP_NOT_AUDIT */
 	__u32 policy;            /* rank of the policy: `pass` skips all further candidates of the same rank */
+	__u32 condition;         /* index into conditions: matches only if that holds; NP_NONE = always */
+};
+
+/* conditions: array. What no class can carry. All parts must hold, the rate is asked last. Runs are of set_lists. */
+struct np_condition {
+	__u64 expires;           /* boot time, ns: the rule does not match from then on; 0 = never. Written by the daemon, also later */
+	struct np_list source_any;       /* the source is in one of these sets; count 0 = not asked */
+	struct np_list source_none;      /* and in none of these */
+	struct np_list destination_any;
+	struct np_list destination_none;
+	__u32 limit;             /* index into limits; NP_NONE = no rate */
+	__u32 pad;
 };
 
 /* rule_counters: per-CPU array; rule_base: array. Index = rule number, then one for each chain's default. */
@@ -349,8 +517,8 @@ struct np_counter {
 	__u64 packets;
 	__u64 bytes;
 	__u64 last_hit;          /* boot time, ns; 0 = never */
-	__u64 log_window;        /* second in which log_count was started */
-	__u64 log_count;
+	__u64 log_arrival;       /* of events: np_slot.log_cost, .log_depth */
+	__u64 log_suppressed;    /* events that were too many */
 };
 
 /* failsafe: hash np_failsafe_key -> __u64 bits of entries. */
@@ -378,18 +546,29 @@ struct np_meta {
 };
 
 #define NP_ASSERT_SIZE(type, size) _Static_assert(sizeof(struct type) == (size), #type " has a hole or has changed")
-NP_ASSERT_SIZE(np_slot, 16 + 8 * NP_TIMEOUTS);
+NP_ASSERT_SIZE(np_word, 16);
+NP_ASSERT_SIZE(np_slot, 32 + 8 * NP_TIMEOUTS);
 NP_ASSERT_SIZE(np_link_key, 8);
-NP_ASSERT_SIZE(np_link, 24);
+NP_ASSERT_SIZE(np_link, 72);
+NP_ASSERT_SIZE(np_bucket_key, 32);
+NP_ASSERT_SIZE(np_route_key, 8);
+NP_ASSERT_SIZE(np_answer, 16);
 NP_ASSERT_SIZE(np_flow_key, 48);
-NP_ASSERT_SIZE(np_flow, 88);
+NP_ASSERT_SIZE(np_flow, 96);
 NP_ASSERT_SIZE(np_fragment_key, 48);
 NP_ASSERT_SIZE(np_fragment, 40);
 NP_ASSERT_SIZE(np_event, 80);
 NP_ASSERT_SIZE(np_lpm4, 8);
 NP_ASSERT_SIZE(np_lpm6, 20);
-NP_ASSERT_SIZE(np_class, 24);
-NP_ASSERT_SIZE(np_chain, 16);
+NP_ASSERT_SIZE(np_class, 40);
+NP_ASSERT_SIZE(np_element_key, 24);
+NP_ASSERT_SIZE(np_element, 8);
+NP_ASSERT_SIZE(np_source_check, 16);
+NP_ASSERT_SIZE(np_mac_key, 12);
+NP_ASSERT_SIZE(np_cookie_key, 8);
+NP_ASSERT_SIZE(np_limit, 40);
+NP_ASSERT_SIZE(np_condition, 48);
+NP_ASSERT_SIZE(np_chain, 32);
 NP_ASSERT_SIZE(np_layer, 8);
 NP_ASSERT_SIZE(np_row_key, 12);
 NP_ASSERT_SIZE(np_list, 8);
@@ -398,7 +577,7 @@ NP_ASSERT_SIZE(np_protocol, 16);
 NP_ASSERT_SIZE(np_port_table, 131072);
 NP_ASSERT_SIZE(np_vlan_key, 4);
 NP_ASSERT_SIZE(np_l4_dims, 16);
-NP_ASSERT_SIZE(np_rule, 8);
+NP_ASSERT_SIZE(np_rule, 12);
 NP_ASSERT_SIZE(np_counter, 40);
 NP_ASSERT_SIZE(np_failsafe_key, 4);
 NP_ASSERT_SIZE(np_ethertype_key, 8);

@@ -54,13 +54,13 @@ INLINE int np_select_link(struct np_state *st, __u32 ifindex)
 INLINE int np_select(struct np_state *st, __u32 ifindex, struct np_slot **selected)
 {
 	__u32 zero = 0;
-	__u64 *word = bpf_map_lookup_elem(&generation, &zero);
+	struct np_word *word = bpf_map_lookup_elem(&generation, &zero);
 	struct np_slot *slot;
 	__u64 both;
 
 	if (!word)
 		return NP_BROKEN;
-	both = *(volatile __u64 *)word;
+	both = *(volatile __u64 *)&word->generations;
 	st->generation = (__u32)both;
 	if (!st->generation)
 		return NP_UNTOUCHED;

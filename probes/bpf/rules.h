@@ -14,13 +14,16 @@ enum np_walk {
 };
 
 MAP_RULES;
+MAP_SLOTS;
 MAP_RULE_COUNTERS;
 
 /* Counts a hit, and asks for an event where that is wanted and not too frequent. */
 INLINE void np_hit(struct np_state *st, __u32 index, int log)
 {
 	struct np_counter *counter = bpf_map_lookup_elem(&rule_counters, &index);
-	__u64 window;
+	struct np_slot *slot;
+	__u32 index_of_slot = st->slot;
+	__u64 arrival;
 
 	if (!counter)
 		return;
@@ -29,14 +32,17 @@ INLINE void np_hit(struct np_state *st, __u32 index, int log)
 	counter->last_hit = st->now;
 	if (!log)
 		return;
-	window = st->now / 1000000000ull;
-	if (counter->log_window != window) {
-		counter->log_window = window;
-		counter->log_count = 0;
+	slot = bpf_map_lookup_elem(&slots, &index_of_slot);
+	if (!slot)
+		return;
+	arrival = counter->log_arrival > st->now ? counter->log_arrival : st->now;
+	arrival += slot->log_cost;
+	if (arrival - st->now > slot->log_depth) {
+		counter->log_suppressed += 1;
+		return;
 	}
-	if (counter->log_count < NP_LOG_PER_SECOND)
-		st->log = 1;
-	counter->log_count += 1;
+	counter->log_arrival = arrival;
+	st->log = 1;
 }
 
 /* What one candidate says. NP_PASS: go on. The reason is left in st->reason. */

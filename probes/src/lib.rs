@@ -5,7 +5,7 @@
 mod maps;
 mod objects;
 
-pub use maps::{MAPS, MapKind, MapSpec, MaxEntries, Scope, map};
+pub use maps::{MAPS, MapKind, MapSpec, MaxEntries, SET_CONTENT, Scope, map};
 pub use objects::{Loader, OBJECTS, Object, TC_EPILOGUE, TC_MAIN, TC_POLICY, XDP_MAIN, XDP_POLICY};
 
 /// Types and constants of `bpf/abi.h`, generated: one definition for both sides.

@@ -17,6 +17,7 @@ pub enum MapKind {
     PerCpuArray = 6,
     LruHash = 9,
     LpmTrie = 11,
+    ArrayOfMaps = 12,
     RingBuffer = 27,
 }
 
@@ -70,10 +71,14 @@ const fn spec(scope: Scope, name: &'static str, kind: MapKind, key: usize, value
     MapSpec { name, kind, key_size: key as u32, value_size: value as u32, max_entries, flags, scope }
 }
 
+/// Content of one dynamic set: what the elements of `sets` are like. Entries by the set's own bound.
+pub const SET_CONTENT: MapSpec =
+    spec(Generation, "set", Kind::LpmTrie, size_of::<abi::np_element_key>(), size_of::<abi::np_element>(), Measured, NO_PREALLOC);
+
 /// Every map, those that all generations share first. `rule_base` and `meta` are the daemon's own: no program reads them.
 #[rustfmt::skip]
-pub const MAPS: [MapSpec; 37] = [
-    spec(Shared, "generation", Kind::Array, 4, 8, Fixed(1), MMAPABLE),
+pub const MAPS: [MapSpec; 50] = [
+    spec(Shared, "generation", Kind::Array, 4, size_of::<abi::np_word>(), Fixed(1), MMAPABLE),
     spec(Shared, "slots", Kind::Array, 4, size_of::<abi::np_slot>(), Fixed(abi::NP_SLOTS), 0),
     spec(Shared, "links", Kind::Hash, size_of::<abi::np_link_key>(), size_of::<abi::np_link>(), Fixed(abi::NP_MAX_LINKS), 0),
     spec(Shared, "connections", Kind::Hash, size_of::<abi::np_flow_key>(), size_of::<abi::np_flow>(), Measured, 0),
@@ -82,6 +87,12 @@ pub const MAPS: [MapSpec; 37] = [
     spec(Shared, "half_open_ring", Kind::Array, 4, size_of::<abi::np_flow_key>(), Fixed(abi::NP_HALF_OPEN_RING), 0),
     spec(Shared, "ring_heads", Kind::Array, 4, 8, Fixed(2 * abi::NP_RINGS), 0),
     spec(Shared, "fragments", Kind::LruHash, size_of::<abi::np_fragment_key>(), size_of::<abi::np_fragment>(), Fixed(abi::NP_MAX_FRAGMENTS), 0),
+    spec(Shared, "buckets", Kind::LruHash, size_of::<abi::np_bucket_key>(), 8, Fixed(abi::NP_MAX_BUCKETS), 0),
+    spec(Shared, "routes4", Kind::LpmTrie, size_of::<abi::np_lpm4>(), 4, Fixed(abi::NP_MAX_ROUTES), NO_PREALLOC),
+    spec(Shared, "routes6", Kind::LpmTrie, size_of::<abi::np_lpm6>(), 4, Fixed(abi::NP_MAX_ROUTES), NO_PREALLOC),
+    spec(Shared, "route_links", Kind::Hash, size_of::<abi::np_route_key>(), 1, Fixed(abi::NP_MAX_ROUTE_LINKS), NO_PREALLOC),
+    spec(Shared, "answers", Kind::LruHash, 4, size_of::<abi::np_answer>(), Fixed(abi::NP_MAX_ANSWERS), 0),
+    spec(Shared, "answer_scratch", Kind::PerCpuArray, 4, abi::NP_ANSWER_SCRATCH_SIZE as usize, Fixed(1), 0),
     spec(Shared, "reasons", Kind::PerCpuArray, 4, 8, Fixed(abi::NP_HOOKS * abi::NP_MAX_REASONS), 0),
     spec(Shared, "events", Kind::RingBuffer, 0, 0, Fixed(abi::NP_EVENT_RING), 0),
     spec(Shared, "tc_scratch", Kind::PerCpuArray, 4, abi::NP_SCRATCH_SIZE as usize, Fixed(1), 0),
@@ -91,6 +102,13 @@ pub const MAPS: [MapSpec; 37] = [
     spec(Generation, "addresses4", Kind::LpmTrie, size_of::<abi::np_lpm4>(), 4, Fixed(abi::NP_MAX_PREFIXES), NO_PREALLOC),
     spec(Generation, "addresses6", Kind::LpmTrie, size_of::<abi::np_lpm6>(), 4, Fixed(abi::NP_MAX_PREFIXES), NO_PREALLOC),
     spec(Generation, "classes", Kind::Array, 4, size_of::<abi::np_class>(), Fixed(abi::NP_MAX_CLASSES), 0),
+    spec(Generation, "sets", Kind::ArrayOfMaps, 4, 4, Fixed(abi::NP_MAX_SETS), 0),
+    spec(Generation, "set_lists", Kind::Array, 4, 4, Fixed(abi::NP_MAX_SET_LISTS), 0),
+    spec(Generation, "source_checks", Kind::Array, 4, size_of::<abi::np_source_check>(), Measured, 0),
+    spec(Generation, "macs", Kind::Hash, size_of::<abi::np_mac_key>(), 1, Measured, 0),
+    spec(Generation, "cookie_ports", Kind::Hash, size_of::<abi::np_cookie_key>(), 1, Fixed(abi::NP_MAX_COOKIE_PORTS), 0),
+    spec(Generation, "limits", Kind::Array, 4, size_of::<abi::np_limit>(), Fixed(abi::NP_MAX_LIMITS), 0),
+    spec(Generation, "conditions", Kind::Array, 4, size_of::<abi::np_condition>(), Measured, 0),
     spec(Generation, "failsafe", Kind::Hash, size_of::<abi::np_failsafe_key>(), 8, Fixed(abi::NP_MAX_FAILSAFE), 0),
     spec(Generation, "chains", Kind::Array, 4, size_of::<abi::np_chain>(), Measured, 0),
     spec(Generation, "layers", Kind::Array, 4, size_of::<abi::np_layer>(), Measured, 0),

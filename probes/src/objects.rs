@@ -71,6 +71,7 @@ pub const TC_POLICY: Object = Object {
         "l4_dims",
         "l4_combine",
         "rules",
+        "slots",
         "rule_counters",
         "ethertypes",
         "reasons",

@@ -157,7 +157,7 @@ impl<'a> Addresses<'a> {
     }
 
     fn record(&self, place: &Place, everywhere: u64) -> abi::np_class {
-        let mut record = abi::np_class { deny_groups: 0, failsafe: everywhere, failsafe_nets: 0 };
+        let mut record = abi::np_class { failsafe: everywhere, ..Default::default() };
         for atom in place.iter().map(|atom| &self.atoms[*atom as usize]) {
             record.deny_groups |= atom.deny_groups;
             record.failsafe |= atom.failsafe;

@@ -96,6 +96,9 @@ impl<'a> Chains<'a> {
             reads_source: u8::from(reads(|layer| &layer.source)),
             reads_destination: u8::from(reads(|layer| &layer.destination)),
             default_counter: (self.numbering.rules.len() + self.chains.len()) as u32,
+            audit_counter: abi::NP_NONE,
+            pad: 0,
+            audit_denies: 0,
         });
         if let Some((policy, chain)) = defaults.iter().find(denies).or(defaults.first()) {
             self.info.push(ChainInfo {

@@ -45,16 +45,27 @@ pub(super) fn of(core: &Core) -> [u8; 32] {
         l4_dims,
         l4_combine,
         rules,
+        sets,
+        set_lists,
+        source_checks,
+        macs,
+        cookie_ports,
+        limits,
+        conditions,
+        condition_expiry,
         failsafe,
         ethertypes,
         rule_info,
         chain_info,
+        audit_info,
     } = core;
     let mut feed = Feed(Sha256::new());
     (slot, connections, half_open, addresses4, addresses6, classes).hash(&mut feed);
     (chains, layers, views, rows, row_defaults, decisions, candidates).hash(&mut feed);
     (l4_protocols, l4_tables, l4_flags, l4_vlans, l4_dims, l4_combine).hash(&mut feed);
     (rules, failsafe, ethertypes).hash(&mut feed);
+    (sets, set_lists, source_checks, macs, cookie_ports).hash(&mut feed);
+    (limits, conditions, condition_expiry, audit_info).hash(&mut feed);
     rule_info.len().hash(&mut feed);
     rule_info.iter().for_each(|info| rule(info, &mut feed));
     chain_info.len().hash(&mut feed);

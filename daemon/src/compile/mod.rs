@@ -29,7 +29,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use netpol_probes::abi;
 
-use crate::policy::model::{Conntrack, PolicySet};
+use crate::policy::model::{Daemon, PolicySet};
 use addresses::{Addresses, Classes};
 use chains::{Built, Chains};
 use failsafe::Failsafe;
@@ -79,7 +79,7 @@ fn core(
     built: Built,
 ) -> Core {
     Core {
-        slot: slot(&set.daemon.conntrack),
+        slot: slot(&set.daemon),
         connections: set.daemon.conntrack.max_entries,
         half_open: set.daemon.conntrack.max_half_open,
         addresses4: classes.addresses4,
@@ -99,10 +99,19 @@ fn core(
         l4_dims: l4.dims,
         l4_combine: l4.combine,
         rules: numbering.records(),
+        sets: Vec::new(),
+        set_lists: Vec::new(),
+        source_checks: Vec::new(),
+        macs: Vec::new(),
+        cookie_ports: Vec::new(),
+        limits: Vec::new(),
+        conditions: Vec::new(),
+        condition_expiry: Vec::new(),
         failsafe: failsafe.map,
         ethertypes: links.ethertypes(),
         rule_info: numbering.info(set),
         chain_info: built.info,
+        audit_info: Vec::new(),
     }
 }
 
@@ -170,7 +179,8 @@ impl Predicates {
 }
 
 /// Flags and timeouts; number and deadline are given when the generation is built.
-fn slot(conntrack: &Conntrack) -> abi::np_slot {
+fn slot(daemon: &Daemon) -> abi::np_slot {
+    let conntrack = &daemon.conntrack;
     let ns = |seconds: u64| seconds.saturating_mul(1_000_000_000);
     let mut timeouts = [0; abi::NP_TIMEOUTS as usize];
     for (index, seconds) in [
@@ -186,5 +196,5 @@ fn slot(conntrack: &Conntrack) -> abi::np_slot {
     }
     let keep = if conntrack.keep_established { abi::NP_SLOT_KEEP } else { 0 };
     let loose = if conntrack.loose { abi::NP_SLOT_LOOSE } else { 0 };
-    abi::np_slot { generation: 0, flags: keep | loose, deadline: 0, timeouts }
+    abi::np_slot { generation: 0, flags: keep | loose, deadline: 0, timeouts, log_cost: daemon.log.cost(), log_depth: daemon.log.depth() }
 }

@@ -58,6 +58,7 @@ fn record(rule: &Rule, policy: u32) -> abi::np_rule {
     let action = match rule.action {
         Action::Allow => abi::NP_ALLOW,
         Action::Deny => abi::NP_DENY,
+        Action::Reject => abi::NP_REJECT,
         Action::Pass => abi::NP_PASS,
     };
     let reads_l4 = rule.source.reads_port() || rule.destination.reads_port() || rule.icmp.is_some() || rule.tcp_flags.is_some();
@@ -70,5 +71,12 @@ fn record(rule: &Rule, policy: u32) -> abi::np_rule {
         flags |= if is_set { flag } else { 0 };
     }
     // Actions and flags are small numbers of the ABI.
-    abi::np_rule { action: action as u8, flags: flags as u8, pad: 0, policy }
+    abi::np_rule {
+        action: action as u8,
+        flags: flags as u8,
+        reject_with: 0,
+        audit: abi::NP_NOT_AUDIT as u8,
+        policy,
+        condition: abi::NP_NONE,
+    }
 }

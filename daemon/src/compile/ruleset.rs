@@ -50,7 +50,7 @@ pub struct LinkPlan {
 }
 
 /// Contents of the maps of one generation. Field names are the names of the maps in `abi.h`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 #[allow(missing_docs)]
 pub struct Core {
     /// Flags and timeouts; `generation` and `deadline` are filled in when a number is given.
@@ -75,12 +75,39 @@ pub struct Core {
     pub l4_dims: abi::np_l4_dims,
     pub l4_combine: Vec<u32>,
     pub rules: Vec<abi::np_rule>,
+    /// What stands at each index of `sets`.
+    pub sets: Vec<SetSlot>,
+    pub set_lists: Vec<u32>,
+    pub source_checks: Vec<abi::np_source_check>,
+    pub macs: Vec<(abi::np_mac_key, u8)>,
+    pub cookie_ports: Vec<(abi::np_cookie_key, u8)>,
+    pub limits: Vec<abi::np_limit>,
+    /// `expires` is 0 here: boot time is the executor's business.
+    pub conditions: Vec<abi::np_condition>,
+    /// By condition: Unix time in seconds from which it no longer holds.
+    pub condition_expiry: Vec<Option<i64>>,
     pub failsafe: Vec<(abi::np_failsafe_key, u64)>,
     pub ethertypes: Vec<(abi::np_ethertype_key, u8)>,
     /// What each rule is called, by rule number. Not part of the maps.
     pub rule_info: Vec<RuleInfo>,
     /// What each chain is called, by chain number. Not part of the maps.
     pub chain_info: Vec<ChainInfo>,
+    /// Names of the policies in audit mode, by `np_rule.audit`. Not part of the maps.
+    pub audit_info: Vec<String>,
+}
+
+/// What one element of the map `sets` is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum SetSlot {
+    /// The content of a dynamic set, whatever it is at the moment.
+    Dynamic {
+        /// The set's name.
+        name: String,
+        /// Prefixes that it can hold.
+        max_entries: u32,
+    },
+    /// Prefixes that stand in a selector beside a dynamic set.
+    Literal(Vec<ipnet::IpNet>),
 }
 
 impl Core {

@@ -168,6 +168,15 @@ pub fn map_create(name: &str, facts: MapFacts) -> io::Result<OwnedFd> {
     if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(sys::owned(fd)) }
 }
 
+/// Creates an array of maps. Its elements will be like `inner`.
+pub fn map_of_maps_create(name: &str, facts: MapFacts, inner: &impl AsRawFd) -> io::Result<OwnedFd> {
+    let name = CString::new(name.get(..name.len().min(15)).unwrap_or(name))?;
+    let (key_size, entries) = (facts.key_size as c_int, facts.max_entries as c_int);
+    // SAFETY: `name` ends with NUL and outlives the call.
+    let fd = unsafe { bpf_sys::bpf_create_map_in_map(facts.kind, name.as_ptr(), key_size, inner.as_raw_fd(), entries, facts.flags) };
+    if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(sys::owned(fd)) }
+}
+
 /// What one run of a program on a frame gave.
 pub struct Run {
     /// Return value.

@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn sweep_deletes_the_old_and_the_orphaned_only() {
         needs_root!();
-        let facts = MapFacts { kind: 1, key_size: 48, value_size: 88, max_entries: 1000, flags: 0 };
+        let facts = MapFacts { kind: 1, key_size: 48, value_size: size_of::<abi::np_flow>() as u32, max_entries: 1000, flags: 0 };
         let table = Map::create("flows", facts).unwrap();
         let now = 10_000 * SECOND;
         let mut flows = Vec::new();

@@ -5,7 +5,7 @@
 use std::os::fd::AsFd;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use netpol_probes::{MAPS, Scope, abi};
+use netpol_probes::{MAPS, MapKind, SET_CONTENT, Scope, abi};
 
 use super::bpf::MapFacts;
 use super::counters::{self, CounterMaps};
@@ -92,6 +92,9 @@ fn entries(core: &Core, map: &str) -> Result<u32> {
         "l4_combine" => core.l4_combine.len(),
         "rules" => core.rules.len(),
         "ethertypes" => core.ethertypes.len(),
+        "source_checks" => core.source_checks.len(),
+        "macs" => core.macs.len(),
+        "conditions" => core.conditions.len(),
         "rule_counters" | "rule_base" | NAMES => core.counters(),
         _ => 1,
     };
@@ -103,7 +106,12 @@ fn create_maps(pins: &Pins, number: u32, core: &Core) -> Result<Maps> {
     let directory = pins.generation(number);
     let mut maps = Maps::new();
     for spec in MAPS.iter().filter(|spec| spec.scope == Scope::Generation) {
-        maps.insert(spec.name, Map::create(spec.name, facts_of(spec, entries(core, spec.name)?))?);
+        let facts = facts_of(spec, entries(core, spec.name)?);
+        let map = match spec.kind {
+            MapKind::ArrayOfMaps => Map::create_outer(spec.name, facts, &Map::create(SET_CONTENT.name, facts_of(&SET_CONTENT, 1))?)?,
+            _ => Map::create(spec.name, facts)?,
+        };
+        maps.insert(spec.name, map);
     }
     let names = MapFacts { kind: ARRAY, key_size: 4, value_size: 8, max_entries: entries(core, NAMES)?, flags: 0 };
     maps.insert(NAMES, Map::create(NAMES, names)?);
@@ -134,6 +142,12 @@ fn fill_maps(maps: &Maps, core: &Core) -> Result<()> {
     map("l4_dims")?.fill_array(&[core.l4_dims])?;
     map("l4_combine")?.fill_array(&core.l4_combine)?;
     map("rules")?.fill_array(&core.rules)?;
+    map("set_lists")?.fill_array(&core.set_lists)?;
+    map("source_checks")?.fill_array(&core.source_checks)?;
+    map("macs")?.fill(&core.macs)?;
+    map("cookie_ports")?.fill(&core.cookie_ports)?;
+    map("limits")?.fill_array(&core.limits)?;
+    map("conditions")?.fill_array(&core.conditions)?;
     map("failsafe")?.fill(&core.failsafe)?;
     map("ethertypes")?.fill(&core.ethertypes)?;
     map(NAMES)?.fill_array(&counters::identities(core))

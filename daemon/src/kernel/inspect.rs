@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use netpol_probes::abi;
+
 use super::error::Result;
 use super::features::Features;
 use super::maps::Map;
@@ -35,7 +37,7 @@ pub fn inspect(bpffs: &Path) -> Result<Option<Inspection>> {
         }
         maps.insert(name, Map::open(name, &path)?);
     }
-    let stored = super::shared::need(&maps, "generation")?.get::<u32, u64>(&0)?.unwrap_or(0);
+    let stored = super::shared::need(&maps, "generation")?.get::<u32, abi::np_word>(&0)?.unwrap_or_default().generations;
     let word = GenerationWord::from_bits(stored);
     let way = attach::way(&Features::probe()?);
     let view = View { pins: &pins, maps: &maps, programs: None, way };

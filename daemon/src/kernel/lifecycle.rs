@@ -9,7 +9,7 @@ use netpol_probes::abi;
 
 use super::tests::{Namespace, Scratch, needs_root};
 use super::*;
-use crate::compile::ruleset::{ChainInfo, Core, DeviceKind, LinkPlan, RuleInfo};
+use crate::compile::ruleset::{ChainInfo, Core, DeviceKind, LinkPlan};
 use crate::plan::observed::XdpObserved;
 use crate::plan::{Options, plan, plan_with};
 use crate::policy::model::{Direction, Hook, Origin, XdpMode};
@@ -50,29 +50,15 @@ fn ruleset(kernel: &Kernel, default_action: u32, names: &[&str]) -> Ruleset {
         slot: abi::np_slot { timeouts, ..Default::default() },
         connections: 1024,
         half_open: 512,
-        addresses4: Vec::new(),
-        addresses6: Vec::new(),
         classes: vec![abi::np_class::default()],
         chains: vec![abi::np_chain { default_action: default_action as u8, ..Default::default() }],
-        layers: Vec::new(),
-        views: Vec::new(),
-        rows: Vec::new(),
-        row_defaults: Vec::new(),
-        decisions: Vec::new(),
-        candidates: Vec::new(),
         l4_protocols: vec![
             abi::np_protocol { destination_table: abi::NP_NONE, source_table: abi::NP_NONE, ..Default::default() };
             2 * abi::NP_PROTOCOLS as usize
         ],
-        l4_tables: Vec::new(),
         l4_flags: vec![0; 256],
-        l4_vlans: Vec::new(),
         l4_dims: abi::np_l4_dims { s: 1, f: 1, v: 2, total: 2 },
         l4_combine: vec![0, 0],
-        rules: Vec::new(),
-        failsafe: Vec::new(),
-        ethertypes: Vec::new(),
-        rule_info: Vec::<RuleInfo>::new(),
         chain_info: vec![ChainInfo {
             policies: vec!["p".into()],
             direction: Direction::Ingress,
@@ -80,6 +66,7 @@ fn ruleset(kernel: &Kernel, default_action: u32, names: &[&str]) -> Ruleset {
             default_policy: "p".into(),
             default_origin: origin,
         }],
+        ..Core::default()
     };
     let facts = kernel.links().unwrap();
     let wanted = facts.iter().filter(|fact| names.contains(&fact.name.as_str()));

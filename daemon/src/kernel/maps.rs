@@ -32,7 +32,26 @@ macro_rules! pod {
 pod!(u8, u32, u64);
 pod!(abi::np_lpm4, abi::np_lpm6, abi::np_class, abi::np_chain, abi::np_layer, abi::np_row_key, abi::np_list, abi::np_decision_key);
 pod!(abi::np_protocol, abi::np_port_table, abi::np_vlan_key, abi::np_l4_dims, abi::np_rule, abi::np_failsafe_key);
-pod!(abi::np_ethertype_key, abi::np_slot, abi::np_link_key, abi::np_link, abi::np_flow_key, abi::np_flow, abi::np_counter, abi::np_meta);
+pod!(
+    abi::np_ethertype_key,
+    abi::np_slot,
+    abi::np_word,
+    abi::np_source_check,
+    abi::np_mac_key,
+    abi::np_cookie_key,
+    abi::np_limit,
+    abi::np_condition,
+    abi::np_element_key,
+    abi::np_element,
+    abi::np_route_key,
+    abi::np_bucket_key,
+    abi::np_link_key,
+    abi::np_link,
+    abi::np_flow_key,
+    abi::np_flow,
+    abi::np_counter,
+    abi::np_meta
+);
 
 /// Takes a batch of elements.
 type Each<'a, K, V> = dyn FnMut(&[K], &[V]) -> Result<()> + 'a;
@@ -73,6 +92,14 @@ impl Map {
     /// Creates one.
     pub fn create(name: &str, facts: MapFacts) -> Result<Map> {
         match bpf::map_create(name, facts) {
+            Ok(fd) => Ok(Map { name: name.into(), facts, fd }),
+            Err(source) => Err(size_error(name, facts, u64::from(facts.max_entries), source)),
+        }
+    }
+
+    /// Creates an array of maps whose elements will be like `inner`.
+    pub fn create_outer(name: &str, facts: MapFacts, inner: &Map) -> Result<Map> {
+        match bpf::map_of_maps_create(name, facts, inner) {
             Ok(fd) => Ok(Map { name: name.into(), facts, fd }),
             Err(source) => Err(size_error(name, facts, u64::from(facts.max_entries), source)),
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::model::{
-    Chain, Conntrack, Daemon, DefaultAction, EndpointKind, Failsafe, InterfaceSelector, OnStop, Origin, Policy, PolicySet, ReloadMode,
+    Chain, Conntrack, Daemon, DefaultAction, EndpointKind, Failsafe, InterfaceSelector, Mode, OnStop, Origin, Policy, PolicySet, ReloadMode,
 };
 
 /// Denies both directions on every interface but the loopback device, except the entries, neighbour discovery and the DHCP client.
@@ -18,12 +18,14 @@ pub fn failsafe_only((inbound, outbound): (Vec<Failsafe>, Vec<Failsafe>)) -> Pol
             on_stop: OnStop::Keep,
             reload: ReloadMode::Auto,
             conntrack: Conntrack::default(),
+            log: Daemon::LOG,
         },
         sets: Vec::new(),
         policies: vec![Policy {
             name: "failsafe-only".into(),
             origin: origin.clone(),
             description: Some("enforced because the policy directory cannot be".into()),
+            mode: Mode::Enforce,
             order: 0,
             interfaces: InterfaceSelector { include: everything, exclude: Vec::new() },
             endpoint: EndpointKind::Host,
@@ -33,6 +35,7 @@ pub fn failsafe_only((inbound, outbound): (Vec<Failsafe>, Vec<Failsafe>)) -> Pol
             icmpv6_essential: true,
             log_default_deny: true,
             ethertypes: None,
+            anti_spoof: None,
             xdp: None,
         }],
         tests: Vec::new(),

@@ -51,6 +51,41 @@ pub struct Daemon {
     pub reload: ReloadMode,
     /// `[daemon.conntrack]`.
     pub conntrack: Conntrack,
+    /// `log`: how many events of one rule or default are logged (by each CPU).
+    pub log: Rate,
+}
+
+impl Daemon {
+    /// `log` where it is unstated.
+    pub const LOG: Rate = Rate::per_second(10);
+}
+
+/// So many events in so much time, and how many at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Rate {
+    /// Events in one `period`, at least 1.
+    pub events: u32,
+    /// Nanoseconds.
+    pub period: u64,
+    /// Events that may come at once, at least 1; one period's worth (at least 1) where unstated.
+    pub burst: u32,
+}
+
+impl Rate {
+    /// `events` a second, and as many at once.
+    pub const fn per_second(events: u32) -> Rate {
+        Rate { events, period: 1_000_000_000, burst: events }
+    }
+
+    /// What one event costs, in ns (at least 1).
+    pub fn cost(&self) -> u64 {
+        (self.period / u64::from(self.events)).max(1)
+    }
+
+    /// What may be used up at once, in ns.
+    pub fn depth(&self) -> u64 {
+        self.cost().saturating_mul(u64::from(self.burst))
+    }
 }
 
 /// One failsafe entry; judged for host endpoints only.
@@ -96,6 +131,8 @@ pub struct Conntrack {
     pub keep_established: bool,
     /// A mid-stream TCP packet may open a flow.
     pub loose: bool,
+    /// What happens to connections that live on an interface when a policy first covers it.
+    pub adopt_existing: Adopt,
     pub tcp_syn: u64,
     pub tcp_established: u64,
     pub tcp_fin: u64,
@@ -112,6 +149,7 @@ impl Default for Conntrack {
             max_half_open: 65_536,
             keep_established: false,
             loose: false,
+            adopt_existing: Adopt::All,
             tcp_syn: 60,
             tcp_established: 86_400,
             tcp_fin: 60,
@@ -123,11 +161,23 @@ impl Default for Conntrack {
     }
 }
 
+/// `adopt_existing`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adopt {
+    /// `true`: those of this host's sockets; and for a minute, mid-stream TCP packets may open a flow, where the rules allow it.
+    All,
+    /// `"sockets"`: those of this host's sockets.
+    Sockets,
+    /// `false`: none.
+    None,
+}
+
 /// Index into [`PolicySet::sets`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SetId(pub u32);
 
 /// `[[set]]`: elements and the contents of its files, ranges turned into prefixes, duplicates and covered prefixes removed.
+/// An address is in the set when it is in `nets` or in a live one of `added`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Set {
     /// Unique name.
@@ -138,6 +188,28 @@ pub struct Set {
     pub nets: Vec<IpNet>,
     /// Elements as written (a range counts once), for `set list`.
     pub element_count: usize,
+    /// `dynamic = true`: may be changed at run time.
+    pub dynamic: Option<Dynamic>,
+    /// Elements added at run time; empty in what is read from files.
+    pub added: Vec<Element>,
+}
+
+/// What a dynamic set allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dynamic {
+    /// Seconds that an element added at run time lives, where nothing else is said; `None` = for ever.
+    pub timeout: Option<u64>,
+    /// Prefixes that it can hold, written ones included.
+    pub max_entries: u32,
+}
+
+/// A prefix that was added at run time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Element {
+    /// The prefix.
+    pub net: IpNet,
+    /// Until when, on the clock of whoever asks (ns); `None` = for ever.
+    pub expires: Option<u64>,
 }
 
 /// Which side of the interface is protected.
@@ -204,6 +276,8 @@ pub struct Policy {
     pub origin: Origin,
     /// Free text.
     pub description: Option<String>,
+    /// Enforced, or only judged, counted and logged.
+    pub mode: Mode,
     /// Lower first.
     pub order: i64,
     /// Which interfaces it selects.
@@ -223,8 +297,55 @@ pub struct Policy {
     /// EtherTypes that pass besides IPv4, IPv6 and ARP; `None` = the default of the endpoint kind. Spanning tree is 0x0042
     /// (`NP_ETHERTYPE_STP` of the programs' ABI).
     pub ethertypes: Option<Vec<u16>>,
+    /// `[policy.anti_spoof]`; `None` = not given.
+    pub anti_spoof: Option<AntiSpoof>,
     /// `[policy.xdp]`; `None` = not given.
     pub xdp: Option<Xdp>,
+}
+
+/// `mode` of a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// It decides.
+    Enforce,
+    /// It takes no part in the verdict: what it would have said is counted, and its denials are logged.
+    Audit,
+}
+
+/// `[policy.anti_spoof]`: who may send from beyond the interface. All given checks must hold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AntiSpoof {
+    /// The route back to the source.
+    pub check_reverse_path: ReversePath,
+    /// `None` = every source.
+    pub allowed_sources: Option<SourceList>,
+    /// Source MAC addresses; empty = every one.
+    pub allowed_macs: Vec<[u8; 6]>,
+    /// ARP and neighbour discovery may speak only for allowed addresses and for the frame's own sender.
+    pub arp: bool,
+    /// Sources that are no addresses of the public internet are refused.
+    pub bogons: bool,
+    /// Where it stands.
+    pub origin: Origin,
+}
+
+/// `check_reverse_path`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ReversePath {
+    /// Not asked.
+    Off,
+    /// There must be a route back to the source.
+    Loose,
+    /// There must be one through this interface.
+    Strict,
+}
+
+/// `allowed_sources`: in one of these.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[allow(missing_docs)]
+pub struct SourceList {
+    pub nets: Vec<IpNet>,
+    pub sets: Vec<SetId>,
 }
 
 impl Policy {
@@ -281,8 +402,41 @@ pub enum Action {
     Allow,
     /// Drop.
     Deny,
+    /// Drop, and tell the sender.
+    Reject,
     /// Leave this policy and go on with the next one of the interface.
     Pass,
+}
+
+/// `reject_with`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RejectWith {
+    /// A TCP reset; for other protocols port unreachable.
+    TcpReset,
+    /// ICMP 3/3, ICMPv6 1/4.
+    PortUnreachable,
+    /// ICMP 3/1, ICMPv6 1/3.
+    HostUnreachable,
+    /// ICMP 3/13, ICMPv6 1/1.
+    AdminProhibited,
+}
+
+/// `limit` of a rule: above the rate it does not match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// Packets that the rules judge for themselves (not running flows that are judged again).
+    pub rate: Rate,
+    /// What has a rate of its own.
+    pub per: LimitPer,
+}
+
+/// `per` of a limit. IPv6 addresses count by /64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs)]
+pub enum LimitPer {
+    Rule,
+    Source,
+    Destination,
 }
 
 /// IP version.
@@ -318,6 +472,12 @@ pub struct Rule {
     pub vlan: Option<Vlan>,
     /// Log every packet that this rule judges (rate-limited in the kernel).
     pub log: bool,
+    /// Matches only within this rate.
+    pub limit: Option<Limit>,
+    /// Only with [`Action::Reject`]; `None` = TCP reset for TCP, port unreachable for everything else.
+    pub reject_with: Option<RejectWith>,
+    /// Unix time in seconds from which the rule no longer matches.
+    pub expires: Option<i64>,
     /// Free text.
     pub comment: Option<String>,
 }
@@ -382,7 +542,7 @@ pub struct Vlan {
 }
 
 /// `[policy.xdp]`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Xdp {
     /// How the XDP program is attached.
     pub mode: XdpMode,
@@ -392,12 +552,26 @@ pub struct Xdp {
     pub drop_malformed: bool,
     /// Refuse every arriving fragment.
     pub drop_fragments: bool,
+    /// `rate_limit`: arriving packets of one source.
+    pub rate_limit: RateLimit,
+    /// `syn_cookies`: destination ports whose SYNs are answered with a cookie; empty = none.
+    pub syn_cookies: Vec<PortRange>,
+}
+
+/// `rate_limit = { packets, syns }`; IPv6 sources count by /64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RateLimit {
+    /// IP packets.
+    pub packets: Option<Rate>,
+    /// TCP SYNs.
+    pub syns: Option<Rate>,
 }
 
 /// `mode` of `[policy.xdp]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum XdpMode {
     /// Native where the driver can, else generic.
+    #[default]
     Auto,
     /// Native or none; without it the checks are made at tc and `status` says so.
     Native,
@@ -434,6 +608,7 @@ pub struct TestCase {
 pub enum Expect {
     Allow,
     Deny,
+    Reject,
 }
 
 /// `packet` of a test.

@@ -33,6 +33,14 @@ pub enum Reason {
     TailCall = abi::NP_R_TAIL_CALL,
     Internal = abi::NP_R_INTERNAL,
     Unreadable = abi::NP_R_UNREADABLE,
+    Reject = abi::NP_R_REJECT,
+    RateLimit = abi::NP_R_RATE_LIMIT,
+    ReversePath = abi::NP_R_REVERSE_PATH,
+    AllowedSources = abi::NP_R_ALLOWED_SOURCES,
+    AllowedMacs = abi::NP_R_ALLOWED_MACS,
+    Arp = abi::NP_R_ARP,
+    Bogon = abi::NP_R_BOGON,
+    SynCookie = abi::NP_R_SYN_COOKIE,
 }
 
 impl Reason {
@@ -59,6 +67,14 @@ impl Reason {
         Reason::TailCall,
         Reason::Internal,
         Reason::Unreadable,
+        Reason::Reject,
+        Reason::RateLimit,
+        Reason::ReversePath,
+        Reason::AllowedSources,
+        Reason::AllowedMacs,
+        Reason::Arp,
+        Reason::Bogon,
+        Reason::SynCookie,
     ];
 
     /// The number under which the programs count it.
@@ -95,6 +111,14 @@ impl Reason {
             Reason::TailCall => "tail_call",
             Reason::Internal => "internal",
             Reason::Unreadable => "unreadable",
+            Reason::Reject => "reject",
+            Reason::RateLimit => "rate_limit",
+            Reason::ReversePath => "reverse_path",
+            Reason::AllowedSources => "allowed_sources",
+            Reason::AllowedMacs => "allowed_macs",
+            Reason::Arp => "arp",
+            Reason::Bogon => "bogon",
+            Reason::SynCookie => "syn_cookie",
         }
     }
 }

@@ -275,6 +275,7 @@ fn action_name(action: Action) -> &'static str {
     match action {
         Action::Allow => "allow",
         Action::Deny => "deny",
+        Action::Reject => "reject",
         Action::Pass => "pass",
     }
 }

@@ -9,7 +9,7 @@ use crate::policy::judge::fixture::{chain, host, named_set, policy, rule, set_of
 use crate::policy::model::*;
 
 fn xdp(mode: XdpMode, deny_sets: Vec<SetId>) -> Option<Xdp> {
-    Some(Xdp { mode, deny_sets, drop_malformed: false, drop_fragments: false })
+    Some(Xdp { mode, deny_sets, ..Xdp::default() })
 }
 
 fn two(first: Policy, second: Policy) -> PolicySet {
@@ -107,7 +107,7 @@ fn classes_know_deny_groups_and_failsafe() {
     let core = compile(&set, &[link(1, "eth0")]).unwrap().core;
     let tables = super::evaluate::Tables::of(&core);
     let record = |address: &str| core.classes[tables.class(address.parse().unwrap()) as usize];
-    let class = |deny_groups, failsafe, failsafe_nets| abi::np_class { deny_groups, failsafe, failsafe_nets };
+    let class = |deny_groups, failsafe, failsafe_nets| abi::np_class { deny_groups, failsafe, failsafe_nets, ..Default::default() };
     assert_eq!(record("192.0.2.1"), class(0, 0b01, 0));
     assert_eq!(record("10.2.0.1"), class(1, 0b01, 0));
     assert_eq!(record("10.1.0.1"), class(1, 0b11, 0b10));

@@ -72,6 +72,9 @@ fn rule() -> impl Strategy<Value = Rule> {
                 id: String::new(),
                 origin: origin(0),
                 action,
+                limit: None,
+                reject_with: None,
+                expires: None,
                 family,
                 protocol,
                 source,
@@ -100,6 +103,7 @@ pub fn policy(name: &str, order: i64, ingress: Option<Chain>, egress: Option<Cha
         name: name.to_owned(),
         origin: origin(0),
         description: None,
+        mode: Mode::Enforce,
         order,
         interfaces: InterfaceSelector { include: vec![glob::Pattern::new("eth*").unwrap()], exclude: Vec::new() },
         endpoint: EndpointKind::Host,
@@ -109,6 +113,7 @@ pub fn policy(name: &str, order: i64, ingress: Option<Chain>, egress: Option<Cha
         icmpv6_essential: true,
         log_default_deny: false,
         ethertypes: None,
+        anti_spoof: None,
         xdp: None,
     }
 }
@@ -120,13 +125,14 @@ pub fn daemon() -> Daemon {
         on_stop: OnStop::Keep,
         reload: ReloadMode::Auto,
         conntrack: Conntrack::default(),
+        log: Daemon::LOG,
     }
 }
 
 pub fn set_of(name: &str, nets: &[IpNet]) -> Set {
     let mut nets = IpNet::aggregate(&nets.to_vec());
     nets.sort_unstable();
-    Set { name: name.to_owned(), origin: origin(0), element_count: nets.len(), nets }
+    Set { name: name.to_owned(), origin: origin(0), element_count: nets.len(), nets, dynamic: None, added: Vec::new() }
 }
 
 /// Policies of one interface, three sets, all rules with ids and places of their own.

@@ -72,7 +72,14 @@ fn compile_times() {
     measure("10,000 rules + 3 for everybody", &set(mixed), &[link(1, "eth0")]);
     let million: Vec<ipnet::IpNet> = (0..1_000_000u32).map(|i| ipnet::Ipv4Net::new((i * 4096).into(), 32).unwrap().into()).collect();
     let mut big = set(vec![Rule { source: Peer { sets: vec![SetId(0)], ..Peer::default() }, ..rule("set", Action::Allow) }]);
-    big.sets = vec![Set { name: "big".to_owned(), origin: super::random::origin(1), element_count: million.len(), nets: million }];
+    big.sets = vec![Set {
+        name: "big".to_owned(),
+        origin: super::random::origin(1),
+        element_count: million.len(),
+        nets: million,
+        dynamic: None,
+        added: Vec::new(),
+    }];
     measure("1,000,000 prefixes", &big, &[link(1, "eth0")]);
     let links: Vec<LinkFacts> = (1..=100).map(|i| link(i, &format!("eth{i}"))).collect();
     measure("1,000 rules, 100 links", &set(rules(1_000)), &links);

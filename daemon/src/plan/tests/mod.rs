@@ -15,32 +15,7 @@ use crate::policy::model::XdpMode;
 
 /// A ruleset of given "contents" for given interfaces.
 pub fn ruleset(contents: u32, links: &[u32]) -> Ruleset {
-    let core = Core {
-        slot: abi::np_slot::default(),
-        connections: 1024,
-        half_open: 1024,
-        addresses4: Vec::new(),
-        addresses6: Vec::new(),
-        classes: Vec::new(),
-        chains: Vec::new(),
-        layers: Vec::new(),
-        views: vec![contents],
-        rows: Vec::new(),
-        row_defaults: Vec::new(),
-        decisions: Vec::new(),
-        candidates: Vec::new(),
-        l4_protocols: Vec::new(),
-        l4_tables: Vec::new(),
-        l4_flags: Vec::new(),
-        l4_vlans: Vec::new(),
-        l4_dims: abi::np_l4_dims::default(),
-        l4_combine: Vec::new(),
-        rules: Vec::new(),
-        failsafe: Vec::new(),
-        ethertypes: Vec::new(),
-        rule_info: Vec::new(),
-        chain_info: Vec::new(),
-    };
+    let core = Core { connections: 1024, half_open: 1024, views: vec![contents], ..Core::default() };
     Ruleset { core, links: links.iter().map(|ifindex| (*ifindex, link_plan(*ifindex))).collect() }
 }
 

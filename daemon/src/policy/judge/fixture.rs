@@ -22,6 +22,9 @@ pub fn rule(id: &str, action: Action) -> Rule {
         tcp_flags: None,
         vlan: None,
         log: false,
+        limit: None,
+        reject_with: None,
+        expires: None,
         comment: None,
     }
 }
@@ -52,6 +55,7 @@ pub fn policy(name: &str, order: i64) -> Policy {
         name: name.to_owned(),
         origin: origin(),
         description: None,
+        mode: Mode::Enforce,
         order,
         interfaces: InterfaceSelector { include: vec![glob::Pattern::new("eth*").unwrap()], exclude: Vec::new() },
         endpoint: EndpointKind::Host,
@@ -61,6 +65,7 @@ pub fn policy(name: &str, order: i64) -> Policy {
         icmpv6_essential: true,
         log_default_deny: false,
         ethertypes: None,
+        anti_spoof: None,
         xdp: None,
     }
 }
@@ -72,6 +77,7 @@ pub fn set_of(policies: Vec<Policy>) -> PolicySet {
         on_stop: OnStop::Keep,
         reload: ReloadMode::Auto,
         conntrack: Conntrack::default(),
+        log: Daemon::LOG,
     };
     PolicySet { daemon, sets: Vec::new(), policies, tests: Vec::new() }
 }
@@ -84,5 +90,5 @@ pub fn host(rules: Vec<Rule>) -> PolicySet {
 pub fn named_set(name: &str, nets: &str) -> Set {
     let mut nets: Vec<ipnet::IpNet> = nets.split_whitespace().map(|net| net.parse().unwrap()).collect();
     nets.sort_unstable();
-    Set { name: name.to_owned(), origin: origin(), element_count: nets.len(), nets }
+    Set { name: name.to_owned(), origin: origin(), element_count: nets.len(), nets, dynamic: None, added: Vec::new() }
 }

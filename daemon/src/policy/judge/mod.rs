@@ -35,6 +35,8 @@ use super::reason::Reason;
 pub enum Verdict {
     Allow,
     Deny,
+    /// Dropped, and the sender is told.
+    Reject,
 }
 
 /// A rule, by name.

@@ -35,7 +35,11 @@ pub(super) fn evaluate(link: &Link<'_>, packet: &Packet) -> (Decision, String) {
                 }
                 (Match::Yes, Action::Pass) => break,
                 (Match::Yes, action) => {
-                    let decision = if action == Action::Allow { Decision::allow() } else { Decision::drop(Reason::Rule) };
+                    let decision = match action {
+                        Action::Allow => Decision::allow(),
+                        Action::Reject => Decision { verdict: Verdict::Reject, ..Decision::drop(Reason::Reject) },
+                        _ => Decision::drop(Reason::Rule),
+                    };
                     let text = format!("rules: {}/{} ({}) decides after {asked} rules", policy.name, rule.id, rule.origin);
                     return (decision.by(name()), text);
                 }

@@ -155,6 +155,7 @@ fn failure(test: &TestCase, judgement: Judgement) -> Option<TestFailure> {
     let wanted = match test.expect {
         Expect::Allow => Verdict::Allow,
         Expect::Deny => Verdict::Deny,
+        Expect::Reject => Verdict::Reject,
     };
     let decided = decider(&judgement);
     let mut message = String::new();
@@ -184,6 +185,7 @@ fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Allow => "allow",
         Verdict::Deny => "deny",
+        Verdict::Reject => "reject",
     }
 }
 

@@ -45,6 +45,7 @@ fn empty() -> Daemon {
         on_stop: OnStop::Keep,
         reload: ReloadMode::Auto,
         conntrack: Conntrack::default(),
+        log: Daemon::LOG,
     }
 }
 
@@ -61,6 +62,7 @@ fn one(block: &DaemonBlock, report: &mut Report) -> Daemon {
         on_stop: on_stop.unwrap_or(OnStop::Keep),
         reload: reload.unwrap_or(ReloadMode::Auto),
         conntrack: block.conntrack.as_ref().map_or_else(Conntrack::default, |block| conntrack(block, report)),
+        log: Daemon::LOG,
     }
 }
 

@@ -7,7 +7,7 @@ use super::rules;
 use super::sets::SetTable;
 use super::shadow;
 use super::words;
-use crate::policy::model::{Chain, DefaultAction, Direction, EndpointKind, Policy, Xdp, XdpMode};
+use crate::policy::model::{Chain, DefaultAction, Direction, EndpointKind, Mode, Policy, RateLimit, Xdp, XdpMode};
 use crate::schema::Scalar;
 use crate::schema::document::{DefaultActionBlock, Document, PolicyBlock, RuleBlock, Scalars, XdpBlock};
 use crate::schema::place::{At, Report, Span};
@@ -76,6 +76,7 @@ fn one(block: &PolicyBlock, sets: &mut SetTable, loose: bool, report: &mut Repor
         name: name?,
         origin: report.origin(block.span),
         description: block.description.as_ref().map(|text| text.value.clone()),
+        mode: Mode::Enforce,
         order: block.order.as_ref().map_or(100, |order| order.value),
         interfaces: interfaces?,
         endpoint: endpoint?,
@@ -88,6 +89,7 @@ fn one(block: &PolicyBlock, sets: &mut SetTable, loose: bool, report: &mut Repor
             Some(list) => Some(list?),
             None => None,
         },
+        anti_spoof: None,
         xdp: match xdp {
             Some(xdp) => Some(xdp?),
             None => None,
@@ -205,6 +207,8 @@ fn xdp(block: &XdpBlock, sets: &mut SetTable, report: &mut Report) -> Option<Xdp
         deny_sets: deny_sets?,
         drop_malformed: flag(&block.drop_malformed),
         drop_fragments: flag(&block.drop_fragments),
+        rate_limit: RateLimit::default(),
+        syn_cookies: Vec::new(),
     })
 }
 

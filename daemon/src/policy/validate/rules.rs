@@ -81,6 +81,9 @@ pub(super) fn rule(block: &RuleBlock, id: Option<String>, sets: &mut SetTable, l
             None => None,
         },
         log: block.log.as_ref().is_some_and(|log| log.value),
+        limit: None,
+        reject_with: None,
+        expires: None,
         comment: block.comment.as_ref().map(|comment| comment.value.clone()),
     };
     never::warn(&rule, block, sets, loose, report);

@@ -56,7 +56,14 @@ impl SetTable {
         self.names.insert(name.clone(), id);
         self.spans.push(written.span);
         self.used.push(false);
-        self.sets.push(Set { name, origin: report.origin(block.span), nets, element_count: element_count.unwrap_or(0) });
+        self.sets.push(Set {
+            name,
+            origin: report.origin(block.span),
+            nets,
+            element_count: element_count.unwrap_or(0),
+            dynamic: None,
+            added: Vec::new(),
+        });
     }
 
     /// Number of a set by the name that somebody wrote; counts as a use.

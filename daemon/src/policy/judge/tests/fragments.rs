@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::policy::judge::fixture::{peer, rule};
-use crate::policy::model::{Action, Hook::*, Xdp, XdpMode};
+use crate::policy::model::{Action, Hook::*, Xdp};
 
 fn later(protocol: u16) -> Packet {
     let fragment = Fragment { id: 9, protocol: protocol as u8, offset: 800, more: false, l4: [0; 20], l4_length: 0 };
@@ -73,7 +73,7 @@ fn an_unknown_protocol_could_be_any() {
 #[test]
 fn fragments_are_refused_at_ingress_where_a_policy_says_so() {
     let mut bench = Bench::ingress(vec![rule("all", Action::Allow)]);
-    bench.set.policies[0].xdp = Some(Xdp { mode: XdpMode::Auto, deny_sets: vec![], drop_malformed: false, drop_fragments: true });
+    bench.set.policies[0].xdp = Some(Xdp { drop_fragments: true, ..Xdp::default() });
     assert_eq!(bench.say(&later(17)), Some(Reason::FragmentsRefused));
     assert_eq!(bench.say(&first(53)), Some(Reason::FragmentsRefused));
     assert_eq!(bench.say(&Packet { hook: Egress, ..later(17) }), None);

@@ -115,7 +115,7 @@ fn drop_malformed_refuses_malformed_arrivals_where_ingress_is_not_isolated() {
         mode: crate::policy::model::XdpMode::Off,
         deny_sets: vec![],
         drop_malformed: true,
-        drop_fragments: false,
+        ..Default::default()
     };
     bench.set.policies[0].xdp = Some(xdp);
     assert_eq!(bench.say(&arrived(Reason::Malformed)), Some(Reason::Malformed));

@@ -14,7 +14,7 @@ fn all() -> Vec<Rule> {
 fn deny_set(bench: &mut Bench, nets: &str) {
     bench.set.sets.push(named_set("bad", nets));
     let deny_sets = vec![SetId(bench.set.sets.len() as u32 - 1)];
-    bench.set.policies[0].xdp = Some(Xdp { mode: XdpMode::Off, deny_sets, drop_malformed: false, drop_fragments: false });
+    bench.set.policies[0].xdp = Some(Xdp { mode: XdpMode::Off, deny_sets, ..Xdp::default() });
 }
 
 fn failsafe(protocol: u8, port: u16, nets: &str) -> Failsafe {
