@@ -7,6 +7,8 @@ mod answers;
 mod fallback;
 mod live;
 mod refusal;
+mod set_commands;
+mod sets;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -20,7 +22,7 @@ pub use refusal::{Kind, Refusal};
 use crate::compile::ruleset::{LinkFacts, Ruleset};
 use crate::compile::{self, CompileError};
 use crate::kernel::{self, Kernel};
-use crate::plan;
+use crate::plan::{self, Action};
 use crate::policy::model::{OnStop, PolicySet, ReloadMode};
 use crate::policy::{self, judge};
 use crate::report;
@@ -35,7 +37,7 @@ pub struct Directories {
     pub config: PathBuf,
     /// Pins.
     pub bpffs: PathBuf,
-    /// Last good ruleset.
+    /// Last good ruleset, journals of dynamic sets.
     pub state: PathBuf,
 }
 
@@ -65,12 +67,14 @@ pub struct Reconciler {
     /// Warnings of the last execution.
     warnings: Vec<String>,
     names: SharedNames,
+    sets: sets::Sets,
     again: bool,
 }
 
 impl Reconciler {
     /// Nothing is read and nothing touched yet.
     pub fn new(directories: Directories) -> Self {
+        let sets = sets::Sets::new(directories.state.join("sets"));
         Reconciler {
             directories,
             kernel: None,
@@ -81,6 +85,7 @@ impl Reconciler {
             closed: Vec::new(),
             warnings: Vec::new(),
             names: SharedNames::default(),
+            sets,
             again: false,
         }
     }
@@ -169,7 +174,10 @@ impl Reconciler {
         };
         let observed = kernel.observe()?;
         let actions = plan::plan(&ruleset, &observed);
-        let outcome = kernel.execute(&ruleset, &actions)?;
+        self.sets.learn(kernel, &candidate.policies)?;
+        let outcome = kernel.execute(&ruleset, &self.sets.contents(kernel, &candidate.policies), &actions)?;
+        let built = |action: &Action| matches!(action, Action::BuildGeneration { generation, .. } if *generation == outcome.generation);
+        self.sets.settle(kernel, &candidate.policies, actions.iter().any(built))?;
         outcome.notes.iter().for_each(|note| info!("{note}"));
         for warning in outcome.warnings.iter().filter(|warning| !self.warnings.contains(warning)) {
             warn!("{warning}");
@@ -211,6 +219,7 @@ impl Reconciler {
         self.last_error = None;
         self.warnings = Vec::new();
         self.names.forget();
+        self.sets.forget_maps();
         match self.kernel.take() {
             Some(kernel) => Ok(kernel.detach_all()?),
             None => Ok(Vec::new()),
@@ -236,8 +245,9 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Deletes expired flows.
+    /// Deletes expired flows and set elements.
     pub fn sweep(&mut self) {
+        self.sets.sweep(self.kernel.as_mut(), self.live.as_ref().map(|live| &*live.policies));
         if let Some(Err(error)) = self.kernel.as_mut().map(Kernel::sweep_flows) {
             warn!("expired flows could not be deleted: {error}");
         }

@@ -34,7 +34,7 @@ impl Expiry {
 }
 
 /// How far Unix time is ahead of boot time. Both run equally fast; somebody may set the wall clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Clock {
     /// Unix time minus boot time, ms.
     offset: i64,

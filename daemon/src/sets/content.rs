@@ -3,10 +3,39 @@
 //! The programs find only the longest prefix that holds an address. So its value must speak for all shorter ones too: a host
 //! that was added for a minute inside a net that stays for an hour stays for an hour. Pure; written elements never end.
 
+use std::collections::BTreeMap;
+
 use ipnet::IpNet;
 
 use super::added::Added;
-use super::clock::Expiry;
+use super::clock::{Clock, Expiry};
+
+/// What every dynamic set of a ruleset is to hold.
+#[derive(Debug, Clone, Default)]
+pub struct Contents<'a> {
+    /// How the programs' clock stands.
+    pub clock: Clock,
+    /// By name.
+    pub sets: BTreeMap<&'a str, Content<'a>>,
+}
+
+/// What one dynamic set is to hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Content<'a> {
+    /// Sorted and disjoint.
+    pub written: &'a [IpNet],
+    /// At run time.
+    pub added: &'a Added,
+    /// The running generation's map of this set holds exactly that.
+    pub runs: bool,
+}
+
+impl Content<'_> {
+    /// What the map is to hold, as the programs take it: ends in boot time, ns; 0 = never.
+    pub fn timed(&self, clock: &Clock) -> Vec<(IpNet, u64)> {
+        entries(self.written, self.added).into_iter().map(|(net, expiry)| (net, clock.boot(expiry))).collect()
+    }
+}
 
 /// All entries in order, one a prefix. `written`: sorted and disjoint, as `policy` gives them.
 pub fn entries(written: &[IpNet], added: &Added) -> Vec<(IpNet, Expiry)> {
@@ -68,6 +97,10 @@ pub fn touched(written: &[IpNet], added: &Added, changed: &[IpNet]) -> Vec<(IpNe
 
 /// How many prefixes the map holds.
 pub fn count(written: &[IpNet], added: &Added) -> usize {
-    let both = added.iter().filter(|(net, _)| written.binary_search(net).is_ok()).count();
+    let both = if written.len() < added.len() {
+        written.iter().filter(|net| added.get(net).is_some()).count()
+    } else {
+        added.iter().filter(|(net, _)| written.binary_search(net).is_ok()).count()
+    };
     written.len() + added.len() - both
 }

@@ -5,6 +5,7 @@
 
 mod address;
 mod daemon;
+pub mod elements;
 mod icmp;
 mod interfaces;
 mod never;
