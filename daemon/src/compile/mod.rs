@@ -16,6 +16,7 @@ mod links;
 mod lists;
 mod numbering;
 mod prefixes;
+pub mod routes;
 mod rows;
 pub mod ruleset;
 
@@ -80,6 +81,7 @@ fn core(
 ) -> Core {
     Core {
         slot: slot(&set.daemon),
+        adopt: set.daemon.conntrack.adopt_existing,
         connections: set.daemon.conntrack.max_entries,
         half_open: set.daemon.conntrack.max_half_open,
         addresses4: classes.addresses4,
