@@ -4,6 +4,7 @@
 //! reads counters, flows and events.
 #![allow(unsafe_code)]
 
+mod adopt;
 mod attach;
 mod attach_clsact;
 mod attach_tcx;
@@ -23,13 +24,17 @@ mod libbpf;
 mod lifecycle;
 mod links;
 mod maps;
+mod netlink;
 mod objects;
 mod observe;
 mod pins;
+mod route_tables;
+mod routes;
 #[cfg(test)]
 mod set_tests;
 mod sets;
 mod shared;
+mod sockets;
 mod sys;
 mod test_run;
 #[cfg(test)]
@@ -51,6 +56,7 @@ pub use sets::{Prepared, Standing};
 pub use sys::boot_time;
 pub use test_run::{Entry, Shot, TestRun};
 
+use crate::compile::routes::{Held, ReversePaths};
 use crate::compile::ruleset::{LinkFacts, Ruleset};
 use crate::plan::observed::{GenerationWord, TcAttachment};
 use crate::plan::{self, Action, Observed};
@@ -80,6 +86,8 @@ pub struct Kernel {
     way: TcAttachment,
     features: Features,
     warnings: Vec<String>,
+    /// What the maps of routes hold; `None` = not looked at yet, or half written.
+    routes: Option<Held>,
     _lock: OwnedFd,
 }
 
@@ -104,7 +112,7 @@ impl Kernel {
         let maps = shared::open_maps(&pins, connections, half_open, &mut warnings)?;
         let programs = shared::Programs::open(&pins, &maps)?;
         let cell = sys::Word::map(shared::need(&maps, "generation")?)?;
-        Ok(Kernel { pins, maps, programs, cell, way, features, warnings, _lock: lock })
+        Ok(Kernel { pins, maps, programs, cell, way, features, warnings, routes: None, _lock: lock })
     }
 
     /// What `status` must show whatever the policy is: flow tables of another size, remains that were removed at the start.
@@ -216,6 +224,23 @@ impl Kernel {
             deleted += flows::sweep(shared::need(&self.maps, table)?, &timeouts, &present, boot_time())?;
         }
         Ok(deleted)
+    }
+
+    /// The reverse path of every address, by the routing tables as they are now.
+    pub fn reverse_paths(&self) -> Result<ReversePaths> {
+        Ok(ReversePaths::of(&route_tables::list()?))
+    }
+
+    /// Makes the programs' copy of the routing tables say this; returns how many elements of it changed. On a failure it says the
+    /// old, the new, or for some addresses the one and for some the other.
+    pub fn write_routes(&mut self, wanted: &ReversePaths) -> Result<usize> {
+        let held = match self.routes.take() {
+            Some(held) => held,
+            None => routes::read(&self.maps)?,
+        };
+        let (after, changed) = routes::write(&self.maps, &held, wanted)?;
+        self.routes = Some(after);
+        Ok(changed)
     }
 
     /// A reader of logged packets. One at a time.
