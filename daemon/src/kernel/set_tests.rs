@@ -95,7 +95,7 @@ fn single_entries_change_in_place_and_contents_by_one_write() {
     let error = kernel.change_set(&standing, "friends.v1", &many).unwrap_err().to_string();
     assert!(error.contains("needs"), "{error}");
 
-    let prepared = kernel.prepare_set(9, &[(net("203.0.113.0/24"), 5)]).unwrap();
+    let prepared = kernel.prepare_set(9, &[(net("203.0.113.0/24"), 5)], &mut |_| ()).unwrap();
     kernel.exchange_set(&standing, "friends.v1", &prepared).unwrap();
     drop(prepared);
     assert_eq!(held(&kernel, 1), [("203.0.113.0/24".into(), 5)]);
@@ -113,11 +113,11 @@ fn exchange_that_was_cut_short_is_found_again() {
     let directory = pins::Pins::new(&bench.scratch.path).generation(1);
     let (stays, next) = (directory.join("set-friends%v1"), directory.join("next-friends%v1"));
     let standing = kernel.set_standings("friends.v1").unwrap().remove(0);
-    let prepared = kernel.prepare_set(9, &[(net("203.0.113.0/24"), 5)]).unwrap();
+    let prepared = kernel.prepare_set(9, &[(net("203.0.113.0/24"), 5)], &mut |_| ()).unwrap();
     kernel.exchange_set(&standing, "friends.v1", &prepared).unwrap();
     // As if the last step, the renaming, had not been reached.
     fs::rename(&stays, &next).unwrap();
-    let other = kernel.prepare_set(9, &[]).unwrap();
+    let other = kernel.prepare_set(9, &[], &mut |_| ()).unwrap();
     drop(kernel);
     let mut kernel = bench.open();
     assert_eq!(names(&kernel, 1), ["203.0.113.0/24"]);

@@ -196,7 +196,7 @@ impl Sets {
         let Some(standing) = standings.into_iter().find(|standing| standing.generations.contains(&running)) else { return Ok(false) };
         let Some(store) = self.stores.get(&set.name) else { return Ok(false) };
         let entries = Content { written: &set.nets, added: store.added(), runs: false }.timed(&self.clock);
-        let prepared = kernel.prepare_set(limits.max_entries, &entries).map_err(failed)?;
+        let prepared = kernel.prepare_set(limits.max_entries, &entries, &mut |_| ()).map_err(failed)?;
         kernel.exchange_set(&standing, &set.name, &prepared).map_err(failed)?;
         for generation in &standing.generations {
             self.written.insert((*generation, set.name.clone()), Arc::from(set.nets.as_slice()));
@@ -227,7 +227,14 @@ impl Sets {
     }
 
     /// `set replace` and `set flush`: other elements in place of all that were added, at once.
-    pub fn replace(&mut self, kernel: Option<&mut Kernel>, set: &Set, added: Added) -> Result<(), SetError> {
+    /// `tell` hears how far it is.
+    pub fn replace(
+        &mut self,
+        kernel: Option<&mut Kernel>,
+        set: &Set,
+        added: Added,
+        tell: &mut dyn FnMut(&str, usize, usize),
+    ) -> Result<(), SetError> {
         let (Some(limits), true) = (set.dynamic, self.stores.contains_key(&set.name)) else { return Ok(()) };
         let failed = |cause| SetError::Kernel { set: set.name.clone(), cause };
         let wanted = content::count(&set.nets, &added);
@@ -239,7 +246,8 @@ impl Sets {
                 let written = self.written_of(kernel, &standing, &set.name).map_err(failed)?;
                 let entries = Content { written: &written, added: &added, runs: false }.timed(&self.clock);
                 let most = standing.max_entries.max(entries.len() as u32);
-                prepared.push((kernel.prepare_set(most, &entries).map_err(failed)?, standing));
+                let mut so_far = |done| tell("building the set", done, entries.len());
+                prepared.push((kernel.prepare_set(most, &entries, &mut so_far).map_err(failed)?, standing));
             }
         }
         if let Some(store) = self.stores.get_mut(&set.name) {
@@ -277,7 +285,7 @@ impl Sets {
             if needed > standing.max_entries as usize {
                 // Only a former generation's content can be too small: the running one's room was proven.
                 let entries = Content { written: &written, added: store.added(), runs: false }.timed(&self.clock);
-                let prepared = kernel.prepare_set(needed as u32, &entries)?;
+                let prepared = kernel.prepare_set(needed as u32, &entries, &mut |_| ())?;
                 kernel.exchange_set(&standing, set, &prepared)?;
                 continue;
             }
