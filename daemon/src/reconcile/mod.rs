@@ -8,6 +8,8 @@ mod fallback;
 mod live;
 mod refusal;
 mod set_commands;
+#[cfg(test)]
+mod set_tests;
 mod sets;
 
 use std::collections::BTreeSet;

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use log::{error, info, warn};
 
 use crate::kernel::{self, Kernel, Standing, boot_time};
-use crate::policy::model::{Dynamic, PolicySet, Set};
+use crate::policy::model::{Dynamic, Origin, PolicySet, Set};
 use crate::sets::content::{self, Content, Contents};
 use crate::sets::{Added, Clock, Expiry, Store};
 
@@ -26,10 +26,12 @@ const MOMENT: u64 = 1_000_000_000;
 #[derive(Debug, thiserror::Error)]
 pub enum SetError {
     /// More prefixes than the set may hold.
-    #[error("the set `{set}` would hold {wanted} prefixes, {} more than its max_entries = {most}", wanted - most)]
+    #[error("the set `{set}` ({origin}) would hold {wanted} prefixes, {} more than its max_entries = {most}", wanted - most)]
     Full {
         /// The set.
         set: String,
+        /// Where it is defined.
+        origin: Origin,
         /// Written and added ones.
         wanted: usize,
         /// `max_entries`.
@@ -316,7 +318,7 @@ impl Sets {
     /// set, and tries again what could not be done.
     pub fn sweep(&mut self, kernel: Option<&mut Kernel>, policies: Option<&PolicySet>) {
         let Some(kernel) = kernel else { return };
-        if let Err(cause) = self.follow_clock(kernel) {
+        if let Err(cause) = self.follow_clock(kernel, read_clock()) {
             warn!("the wall clock was set, and expiries could not follow: {cause}");
         }
         let now = self.now();
@@ -340,8 +342,7 @@ impl Sets {
         }
     }
 
-    fn follow_clock(&mut self, kernel: &mut Kernel) -> kernel::Result<()> {
-        let clock = read_clock();
+    pub(super) fn follow_clock(&mut self, kernel: &mut Kernel, clock: Clock) -> kernel::Result<()> {
         let moved = clock.moved(&self.clock);
         if moved.abs() <= CLOCK_STEP {
             return Ok(());
@@ -376,7 +377,7 @@ impl Sets {
 
 fn room(set: &Set, limits: Dynamic, wanted: usize) -> Result<(), SetError> {
     let most = limits.max_entries as usize;
-    if wanted <= most { Ok(()) } else { Err(SetError::Full { set: set.name.clone(), wanted, most }) }
+    if wanted <= most { Ok(()) } else { Err(SetError::Full { set: set.name.clone(), origin: set.origin.clone(), wanted, most }) }
 }
 
 /// Whether a map holds these entries; ends may differ by a moment.
