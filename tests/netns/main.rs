@@ -30,6 +30,7 @@ mod rejudge;
 
 mod bad_files;
 mod commands;
+mod confirm;
 mod counters;
 mod lifecycle;
 mod links;

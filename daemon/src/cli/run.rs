@@ -76,7 +76,8 @@ impl Service {
         let patience = systemd::watchdog().map_or(SWEEP, |interval| SWEEP.min(interval / 3));
         let mut swept = Instant::now();
         loop {
-            let wait = if self.retry.is_some() { RETRY } else { patience };
+            let usual = if self.retry.is_some() { RETRY } else { patience };
+            let wait = self.reconciler.trial_ends_in().map_or(usual, |left| usual.min(left));
             let mut pending = Pending::default();
             match triggers.recv_timeout(wait) {
                 Ok(trigger) => pending.take(trigger),
@@ -92,6 +93,9 @@ impl Service {
             systemd::alive();
             if pending.stop {
                 return self.stop();
+            }
+            if self.reconciler.end_trial() {
+                self.after_change();
             }
             self.work(pending);
             if swept.elapsed() >= SWEEP {
@@ -168,11 +172,20 @@ impl Service {
             Request::Rules => respond(self.reconciler.rules()),
             Request::SetList => self.reconciler.set_list(),
             Request::SetShow { name } => self.reconciler.set_show(name),
-            Request::Apply => {
+            Request::Apply { confirm } => {
                 systemd::reloading();
-                let result = self.reconciler.reload(true);
+                let result = match confirm {
+                    None => self.reconciler.reload(true),
+                    Some(trial) => self.reconciler.apply_on_trial(trial.seconds),
+                };
                 self.after_change();
                 self.reconciler.applied(&result)
+            }
+            Request::Confirm => self.reconciler.confirm(),
+            Request::Rollback => {
+                let response = self.reconciler.rollback();
+                self.after_change();
+                response
             }
             Request::Detach => {
                 self.event_log = None;

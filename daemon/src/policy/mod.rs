@@ -7,4 +7,4 @@ pub mod reason;
 mod validate;
 
 pub use failsafe::{close, failsafe_only};
-pub use validate::{Loaded, load, salvage_failsafe};
+pub use validate::{Loaded, duration, load, salvage_failsafe};

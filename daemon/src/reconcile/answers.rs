@@ -41,6 +41,10 @@ impl Reconciler {
             }
             None => warnings.push("detached: no interface is under policy until `netpol-ebpf apply`, a reload or a restart".into()),
         }
+        if let Some(left) = self.trial_ends_in() {
+            let left = left.as_secs_f64().ceil();
+            warnings.push(format!("generation {} waits for confirmation: the former ruleset returns in {left} s", observed.word.running));
+        }
         for interface in interfaces.iter().filter(|interface| interface.attach == "none") {
             warnings.push(format!("{} is NOT enforced: our programs are not attached", interface.name));
         }
@@ -157,8 +161,13 @@ impl Reconciler {
         match result {
             Ok(()) => {
                 let links = self.live.as_ref().map_or(0, |live| live.ruleset.links.len());
-                let text = format!("generation {generation} is live on {links} interfaces");
-                Response { exit: 0, value: json!({ "version": 1, "applied": true, "generation": generation, "interfaces": links }), text }
+                let mut text = format!("generation {generation} is live on {links} interfaces");
+                let left = self.trial_ends_in().map(|left| left.as_secs_f64().ceil());
+                if let Some(left) = left {
+                    text += &format!("; `netpol-ebpf confirm` within {left} s, or the former ruleset returns");
+                }
+                let value = json!({ "version": 1, "applied": true, "generation": generation, "interfaces": links, "confirm_within": left });
+                Response { exit: 0, value, text }
             }
             Err(refusal) => {
                 let text = format!("{}\nrefused; generation {generation} goes on", refusal.text.trim_end());

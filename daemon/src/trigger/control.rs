@@ -34,7 +34,14 @@ pub enum Request {
     /// `rules`
     Rules,
     /// `apply`: read the directory and make it live now.
-    Apply,
+    Apply {
+        /// On trial: without `confirm` in time the former ruleset returns.
+        confirm: Option<Trial>,
+    },
+    /// `confirm`
+    Confirm,
+    /// `rollback`
+    Rollback,
     /// `detach`: take the programs off all interfaces and stay so until `apply`.
     Detach,
     /// `set list`
@@ -44,6 +51,13 @@ pub enum Request {
         /// The set's name.
         name: String,
     },
+}
+
+/// `--confirm` of `apply`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// How long; `None` = as `[daemon]` says.
+    pub seconds: Option<u64>,
 }
 
 /// What the daemon answers.
@@ -121,7 +135,7 @@ fn serve_one(client: UnixStream, send: &Sender<Trigger>) -> io::Result<()> {
 /// When no daemon answers there, or not in time.
 pub fn ask(runtime_dir: &Path, request: &Request) -> io::Result<Response> {
     let mut stream = UnixStream::connect(socket_path(runtime_dir))?;
-    let works = matches!(request, Request::Apply | Request::Detach);
+    let works = matches!(request, Request::Apply { .. } | Request::Confirm | Request::Rollback | Request::Detach);
     stream.set_read_timeout(Some(if works { WORK_PATIENCE } else { ANSWER_PATIENCE }))?;
     let mut bytes = serde_json::to_vec(request)?;
     bytes.push(b'\n');
