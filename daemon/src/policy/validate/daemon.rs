@@ -22,7 +22,7 @@ pub(super) fn read(documents: &[Document], report: &mut Report) -> Daemon {
         }
         one(again, report);
     }
-    first.map_or_else(empty, |block| one(block, report))
+    first.map_or_else(Daemon::default, |block| one(block, report))
 }
 
 /// The failsafe entries (inbound, outbound) that are written without a mistake, whatever else is wrong with the files.
@@ -38,17 +38,6 @@ pub(super) fn salvage(documents: &[Document], report: &mut Report) -> (Vec<Fails
     found
 }
 
-fn empty() -> Daemon {
-    Daemon {
-        failsafe_inbound: Vec::new(),
-        failsafe_outbound: Vec::new(),
-        on_stop: OnStop::Keep,
-        reload: ReloadMode::Auto,
-        conntrack: Conntrack::default(),
-        log: Daemon::LOG,
-    }
-}
-
 fn one(block: &DaemonBlock, report: &mut Report) -> Daemon {
     let on_stop = block.on_stop.as_ref();
     let on_stop =
@@ -62,7 +51,7 @@ fn one(block: &DaemonBlock, report: &mut Report) -> Daemon {
         on_stop: on_stop.unwrap_or(OnStop::Keep),
         reload: reload.unwrap_or(ReloadMode::Auto),
         conntrack: block.conntrack.as_ref().map_or_else(Conntrack::default, |block| conntrack(block, report)),
-        log: Daemon::LOG,
+        ..Daemon::default()
     }
 }
 

@@ -79,6 +79,7 @@ fn one(block: &PolicyBlock, sets: &mut SetTable, loose: bool, report: &mut Repor
         mode: Mode::Enforce,
         order: block.order.as_ref().map_or(100, |order| order.value),
         interfaces: interfaces?,
+        owner: None,
         endpoint: endpoint?,
         ingress: if isolates_ingress { Some(ingress?) } else { None },
         egress: if isolates_egress { Some(egress?) } else { None },
