@@ -13,7 +13,7 @@ use super::{Common, DONE, UNREACHABLE, detach};
 use crate::reconcile::{Directories, Kind, Reconciler};
 use crate::report::systemd;
 use crate::trigger::control::{Request, Response};
-use crate::trigger::{Trigger, control, files, links, signals};
+use crate::trigger::{Trigger, control, files, links, metrics, signals};
 
 mod event_log;
 
@@ -34,7 +34,15 @@ pub(super) fn run(common: &Common) -> anyhow::Result<u8> {
     let link_send = send.clone();
     let _link_watch = links::watch(move || notify_links(&link_send))?;
     let directories = Directories { config: common.config_dir.clone(), bpffs: common.bpffs.clone(), state: common.state_dir.clone() };
-    let mut service = Service { reconciler: Reconciler::new(directories), file_watch, event_log: None, ready: false, retry: None };
+    let mut service = Service {
+        reconciler: Reconciler::new(directories),
+        file_watch,
+        event_log: None,
+        metrics: None,
+        send: send.clone(),
+        ready: false,
+        retry: None,
+    };
     let _lock = lock(&common.runtime_dir)?;
     if let Err(refusal) = service.reconciler.start() {
         error!("{}", refusal.text.trim_end());
@@ -67,6 +75,8 @@ struct Service {
     reconciler: Reconciler,
     file_watch: files::Watch,
     event_log: Option<event_log::EventLog>,
+    metrics: Option<metrics::Listener>,
+    send: Sender<Trigger>,
     ready: bool,
     retry: Option<Instant>,
 }
@@ -143,11 +153,34 @@ impl Service {
         if self.event_log.is_none() {
             self.event_log = event_log::EventLog::start(&self.reconciler);
         }
+        self.follow_metrics();
         if self.reconciler.again() {
             self.retry = Some(Instant::now() + RETRY);
         }
         let summary = self.reconciler.summary();
         if self.ready { systemd::ready(&summary) } else { self.announce(&summary) }
+    }
+
+    /// Listens where the live ruleset says, or nowhere.
+    fn follow_metrics(&mut self) {
+        let wanted = self.reconciler.metrics_address();
+        if self.metrics.as_ref().map(metrics::Listener::address) == wanted {
+            return;
+        }
+        self.metrics = None;
+        let Some(address) = wanted else { return };
+        match metrics::Listener::start(address, self.send.clone()) {
+            Ok(listener) => {
+                info!("metrics on http://{address}/metrics");
+                self.metrics = Some(listener);
+                self.reconciler.set_metrics_trouble(None);
+            }
+            Err(error) => {
+                let trouble = format!("metrics cannot be served on {address}: {error}");
+                warn!("{trouble}");
+                self.reconciler.set_metrics_trouble(Some(trouble));
+            }
+        }
     }
 
     /// READY=1 is said when every present selected interface is enforced, not before.
@@ -170,6 +203,7 @@ impl Service {
         match request {
             Request::Status => respond(self.reconciler.status()),
             Request::Rules => respond(self.reconciler.rules()),
+            Request::Metrics => self.reconciler.metrics(),
             Request::SetList => self.reconciler.set_list(),
             Request::SetShow { name } => self.reconciler.set_show(name),
             Request::Apply { confirm } => {

@@ -11,6 +11,7 @@ use crate::plan;
 use crate::plan::observed::{LinkObserved, Observed, TcAttachment, XdpObserved};
 use crate::policy::model::{Action, Direction, EndpointKind, Hook, PolicySet};
 use crate::policy::reason::Reason;
+use crate::report;
 use crate::report::rules::{RuleLine, unix_now};
 use crate::report::status::{Interface, Packets, Status, View};
 use crate::trigger::control::Response;
@@ -29,7 +30,7 @@ impl Reconciler {
             .iter()
             .flat_map(|live| live.ruleset.links.values().map(|link| interface(link, &live.ruleset, &observed, &totals)))
             .collect();
-        let mut warnings: Vec<String> = self.closed.iter().chain(&self.warnings).cloned().collect();
+        let mut warnings: Vec<String> = self.closed.iter().chain(&self.warnings).chain(&self.metrics_trouble).cloned().collect();
         match &self.live {
             Some(live) => {
                 warnings.extend(plan::warnings(&live.ruleset, &observed));
@@ -118,6 +119,15 @@ impl Reconciler {
             }
         });
         Ok(rules.collect())
+    }
+
+    /// `status` and `rules` as a page of metrics.
+    pub fn metrics(&self) -> Response {
+        let page = self.status().and_then(|status| Ok(report::metrics::text(&status, &self.rules()?)));
+        match page {
+            Ok(text) => Response { exit: 0, text, value: Value::Null },
+            Err(error) => Response { exit: 3, text: error.to_string(), value: Value::Null },
+        }
     }
 
     /// `set list`.

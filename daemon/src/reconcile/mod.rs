@@ -10,6 +10,7 @@ mod refusal;
 mod trial;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -71,6 +72,8 @@ pub struct Reconciler {
     rolled_back: Option<[u8; 32]>,
     /// Warnings of the last execution.
     warnings: Vec<String>,
+    /// What keeps the metrics listener from listening.
+    metrics_trouble: Option<String>,
     names: SharedNames,
     again: bool,
 }
@@ -90,6 +93,7 @@ impl Reconciler {
             former: None,
             rolled_back: None,
             warnings: Vec::new(),
+            metrics_trouble: None,
             names: SharedNames::default(),
             again: false,
         }
@@ -293,6 +297,16 @@ impl Reconciler {
     /// A saved file goes live by itself.
     pub fn reloads_by_itself(&self) -> bool {
         self.live.as_ref().is_some_and(|live| live.policies.daemon.reload == ReloadMode::Auto)
+    }
+
+    /// Where the live ruleset wants metrics served.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.live.as_ref()?.policies.daemon.metrics
+    }
+
+    /// What `status` has to say about the metrics listener.
+    pub fn set_metrics_trouble(&mut self, trouble: Option<String>) {
+        self.metrics_trouble = trouble;
     }
 
     /// Directories of set files.

@@ -13,9 +13,6 @@ use crate::kernel::{self, boot_time};
 use crate::source::{self, Snapshot};
 use crate::trigger::control::Response;
 
-/// Where nothing else is said, s.
-const CONFIRM_TIMEOUT: u64 = 60;
-
 /// A ruleset that waits for confirmation.
 pub(super) struct Trial {
     /// Its content: becomes the last good one when it is confirmed. `None` where the daemon that read it is gone.
@@ -40,7 +37,7 @@ impl Reconciler {
     pub fn apply_on_trial(&mut self, seconds: Option<u64>) -> Result<(), Refusal> {
         let mut snapshot = source::read(&self.directories.config).map_err(|error| self.note(Refusal::source(&error)))?;
         let candidate = check(&mut snapshot, Origin::Directory).map_err(|refusal| self.note(refusal))?;
-        let patience = Duration::from_secs(seconds.unwrap_or(CONFIRM_TIMEOUT));
+        let patience = Duration::from_secs(seconds.unwrap_or(candidate.policies.daemon.confirm_timeout));
         let same = self.live.as_ref().is_some_and(|live| live.origin == Origin::Directory && live.digest == candidate.digest);
         let fresh = self.former.as_ref().is_some_and(|former| former.since.elapsed() < patience);
         if same && !fresh && self.trial.is_none() {

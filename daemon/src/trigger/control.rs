@@ -44,6 +44,8 @@ pub enum Request {
     Rollback,
     /// `detach`: take the programs off all interfaces and stay so until `apply`.
     Detach,
+    /// A page of metrics; asked by the HTTP listener, not by a command.
+    Metrics,
     /// `set list`
     SetList,
     /// `set show NAME`
