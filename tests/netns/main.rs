@@ -34,6 +34,8 @@ mod confirm;
 mod counters;
 mod lifecycle;
 mod links;
+mod metrics;
 mod policy_tests;
 mod saving;
+mod session_guard;
 mod sockets;

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Common, answer, ask};
+use super::{Common, answer, ask, session};
 use crate::policy;
 use crate::trigger::control::{Request, Trial};
 
@@ -23,7 +23,7 @@ fn trial(text: &str) -> Result<Trial, String> {
 
 /// Exit codes: 0 live, 1 a `[[test]]` failed, 2 bad policy, 3 no daemon or the kernel refused.
 pub(super) fn apply(common: &Common, args: ApplyArgs) -> anyhow::Result<u8> {
-    answer(common, &ask(common, &Request::Apply { confirm: args.confirm })?)
+    answer(common, &ask(common, &Request::Apply { confirm: args.confirm, session: session::current() })?)
 }
 
 /// Exit codes: 0 the running ruleset counts for good, 1 nothing waits for confirmation, 3 no daemon or the kernel refused.

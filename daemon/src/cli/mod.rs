@@ -8,6 +8,7 @@ mod detach;
 mod print;
 mod rules;
 mod run;
+mod session;
 mod set;
 mod status;
 

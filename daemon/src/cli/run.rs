@@ -206,10 +206,10 @@ impl Service {
             Request::Metrics => self.reconciler.metrics(),
             Request::SetList => self.reconciler.set_list(),
             Request::SetShow { name } => self.reconciler.set_show(name),
-            Request::Apply { confirm } => {
+            Request::Apply { confirm, session } => {
                 systemd::reloading();
                 let result = match confirm {
-                    None => self.reconciler.reload(true),
+                    None => self.reconciler.apply(session.as_ref()),
                     Some(trial) => self.reconciler.apply_on_trial(trial.seconds),
                 };
                 self.after_change();

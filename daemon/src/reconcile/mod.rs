@@ -5,6 +5,7 @@
 
 mod answers;
 mod fallback;
+mod guard;
 mod live;
 mod refusal;
 mod trial;

@@ -168,7 +168,7 @@ impl Reconciler {
 impl Refusal {
     fn nothing_to_try() -> Self {
         let text = "the directory's ruleset is live already and for good: there is nothing to confirm";
-        Refusal { kind: Kind::RolledBack, text: text.to_string(), passing: false }
+        Refusal { kind: Kind::Declined, text: text.to_string(), passing: false }
     }
 }
 

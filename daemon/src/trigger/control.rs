@@ -3,6 +3,7 @@
 //! The server thread only carries: requests go to the daemon's loop, its answer goes back. The client side is used by the commands.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -37,6 +38,8 @@ pub enum Request {
     Apply {
         /// On trial: without `confirm` in time the former ruleset returns.
         confirm: Option<Trial>,
+        /// The SSH session of whoever asks.
+        session: Option<Session>,
     },
     /// `confirm`
     Confirm,
@@ -60,6 +63,15 @@ pub enum Request {
 pub struct Trial {
     /// How long; `None` = as `[daemon]` says.
     pub seconds: Option<u64>,
+}
+
+/// A TCP connection to this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Who connected.
+    pub remote: SocketAddr,
+    /// To what.
+    pub local: SocketAddr,
 }
 
 /// What the daemon answers.
