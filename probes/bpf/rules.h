@@ -61,7 +61,8 @@ INLINE int np_apply(struct np_state *st, const struct np_tuple *t, const struct 
 		return NP_PASS;
 	st->rule = number;
 	if (action != NP_ALLOW) {
-		st->reason = NP_R_RULE;
+		st->reason = action == NP_REJECT ? NP_R_REJECT : NP_R_RULE;
+		st->reject_with = rule->reject_with;
 		return NP_DENY;
 	}
 	st->reason = NP_ACCEPTED;

@@ -95,7 +95,8 @@ struct np_state {
 	__u8 sctp_init;
 	__u8 l4_length; /* of `l4`: first fragments only */
 	__u8 l4[20];
-	__u8 pad1[2];
+	__u8 l3_offset; /* bytes before the IP header; 0 = a device without link header */
+	__u8 pad1;
 	struct np_tuple packet;
 
 	/* its flow */
@@ -109,7 +110,7 @@ struct np_state {
 	__u8 fits;    /* SYN-ACK: it answers the flow's SYN */
 	__u8 memory;
 	__u8 remembered_reason;
-	__u8 pad2;
+	__u8 reject_with; /* enum np_reject, where the reason is NP_R_REJECT */
 	__u32 remembered_rule;
 
 	/* the verdict */
