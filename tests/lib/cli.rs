@@ -124,7 +124,7 @@ impl Cli<'_> {
 }
 
 /// Every reason for a drop that the product names.
-pub const REASONS: [&str; 21] = [
+pub const REASONS: [&str; 28] = [
     "malformed",
     "extension_headers",
     "source_route",
@@ -146,6 +146,13 @@ pub const REASONS: [&str; 21] = [
     "tail_call",
     "internal",
     "unreadable",
+    "reject",
+    "rate_limit",
+    "reverse_path",
+    "allowed_sources",
+    "allowed_macs",
+    "arp",
+    "bogon",
 ];
 
 /// All drop counters of a status.
