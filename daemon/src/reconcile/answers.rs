@@ -29,7 +29,7 @@ impl Reconciler {
             .iter()
             .flat_map(|live| live.ruleset.links.values().map(|link| interface(link, &live.ruleset, &observed, &totals)))
             .collect();
-        let mut warnings: Vec<String> = self.closed.iter().chain(&self.warnings).cloned().collect();
+        let mut warnings: Vec<String> = self.closed.iter().chain(&self.routes.error).chain(&self.warnings).cloned().collect();
         match &self.live {
             Some(live) => {
                 warnings.extend(plan::warnings(&live.ruleset, &observed));
@@ -48,6 +48,7 @@ impl Reconciler {
         warnings.retain(|warning| seen.insert(warning.clone()));
         let healthy = self.last_error.is_none()
             && self.link_error.is_none()
+            && self.routes.error.is_none()
             && self.closed.is_empty()
             && self.live.as_ref().is_some_and(|live| live.origin == super::Origin::Directory)
             && interfaces.iter().all(|interface| interface.attach != "none");

@@ -7,6 +7,7 @@ mod answers;
 mod fallback;
 mod live;
 mod refusal;
+mod routes;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -64,6 +65,7 @@ pub struct Reconciler {
     closed: Vec<String>,
     /// Warnings of the last execution.
     warnings: Vec<String>,
+    routes: routes::Following,
     names: SharedNames,
     again: bool,
 }
@@ -80,6 +82,7 @@ impl Reconciler {
             link_error: None,
             closed: Vec::new(),
             warnings: Vec::new(),
+            routes: routes::Following::default(),
             names: SharedNames::default(),
             again: false,
         }
@@ -168,6 +171,7 @@ impl Reconciler {
             None => compile(&candidate.policies, &links, contested)?,
         };
         let observed = kernel.observe()?;
+        let in_use = routes::prepare(kernel, &ruleset, &observed)?;
         let actions = plan::plan(&ruleset, &observed);
         let outcome = kernel.execute(&ruleset, &actions)?;
         outcome.notes.iter().for_each(|note| info!("{note}"));
@@ -179,6 +183,7 @@ impl Reconciler {
         self.warnings = kernel.warnings().iter().cloned().chain(outcome.warnings).collect();
         self.again = outcome.again;
         self.link_error = None;
+        self.routes = routes::Following { in_use, error: None };
         closed.iter().filter(|text| !self.closed.contains(text)).for_each(|text| error!("{text}"));
         self.closed = closed;
         if committed {
@@ -210,6 +215,7 @@ impl Reconciler {
         self.refused = None;
         self.last_error = None;
         self.warnings = Vec::new();
+        self.routes = routes::Following::default();
         self.names.forget();
         match self.kernel.take() {
             Some(kernel) => Ok(kernel.detach_all()?),

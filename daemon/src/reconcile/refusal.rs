@@ -52,6 +52,11 @@ impl Refusal {
         Refusal::new(Kind::Tests, lines.join("\n"))
     }
 
+    /// Not the kernel's fault as a whole: a ruleset that does not ask for the reverse path can be enforced.
+    pub(super) fn routes(error: &kernel::Error) -> Self {
+        Refusal::new(Kind::Policy, format!("check_reverse_path needs the routes of this host: {error}"))
+    }
+
     /// Exit code by the table of the manual.
     pub fn exit(&self) -> u8 {
         match self.kind {
