@@ -149,7 +149,7 @@ impl Service {
         for (request, reply) in pending.requests {
             let response = self.answer(&request);
             if reply.send(response).is_err() {
-                info!("whoever asked for {request:?} did not wait for the answer");
+                info!("whoever asked did not wait for the answer: {}", request.name());
             }
         }
     }
@@ -198,6 +198,10 @@ impl Service {
             Request::Rules => respond(self.reconciler.rules()),
             Request::SetList => self.reconciler.set_list(),
             Request::SetShow { name } => self.reconciler.set_show(name),
+            Request::SetAdd { name, elements, lifetime } => self.reconciler.set_add(name, elements, *lifetime),
+            Request::SetDel { name, elements } => self.reconciler.set_del(name, elements),
+            Request::SetFlush { name } => self.reconciler.set_flush(name),
+            Request::SetReplace { name, file, list, lifetime } => self.reconciler.set_replace(name, file, list, *lifetime),
             Request::Apply => {
                 systemd::reloading();
                 let result = self.reconciler.reload(true);

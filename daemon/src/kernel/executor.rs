@@ -14,6 +14,7 @@ use netpol_probes::abi;
 use super::adopt::{self, Stamp, Standing};
 use super::attach_xdp::Attached;
 use super::error::{Error, Result};
+use super::generation::Site;
 use super::pins::{self, LinkPin};
 use super::shared::need;
 use super::{Kernel, Outcome, attach, attach_tcx, attach_xdp, bpf, counters, generation, links, objects};
@@ -22,13 +23,23 @@ use crate::plan::Action;
 use crate::plan::action::Target;
 use crate::plan::observed::GenerationWord;
 use crate::policy::model::XdpMode;
+use crate::sets::content::Contents;
 
 /// How long packets that began under an older generation may take to end before it is taken apart.
 const GRACE: Duration = Duration::from_millis(50);
 
-/// Carries out a plan; `core` is what a generation is built from.
-pub fn execute(kernel: &Kernel, core: Option<&Core>, actions: &[Action]) -> Result<Outcome> {
-    let mut run = Run { kernel, core, outcome: Outcome::default(), waited: false, standing: None };
+/// What a generation is built from.
+#[derive(Clone, Copy)]
+pub struct Material<'a> {
+    /// Its maps.
+    pub core: &'a Core,
+    /// Its dynamic sets.
+    pub contents: &'a Contents<'a>,
+}
+
+/// Carries out a plan.
+pub fn execute(kernel: &Kernel, material: Option<Material<'_>>, actions: &[Action]) -> Result<Outcome> {
+    let mut run = Run { kernel, material, outcome: Outcome::default(), waited: false, standing: None };
     let commit = actions.iter().rposition(|action| matches!(action, Action::Commit { .. }));
     let mut done: Vec<&Action> = Vec::new();
     let mut skipped = BTreeSet::new();
@@ -74,7 +85,7 @@ fn failure(action: &Action, source: Error, undo: Vec<String>) -> Error {
 
 struct Run<'a> {
     kernel: &'a Kernel,
-    core: Option<&'a Core>,
+    material: Option<Material<'a>>,
     outcome: Outcome,
     waited: bool,
     /// Sockets and routes, once an interface asks for them.
@@ -105,8 +116,9 @@ impl Run<'_> {
                 objects::install(&pins.shared("tc_programs"), abi::NP_TC_EPILOGUE, &bpf::program_by_id(*program)?)
             }
             Action::BuildGeneration { generation, deadline } => {
-                let core = self.core.ok_or_else(|| Error::Inconsistent("nothing to build a generation from".into()))?;
-                generation::build(pins, maps, programs.digest(), *generation, *deadline, core)
+                let material = self.material.ok_or_else(|| Error::Inconsistent("nothing to build a generation from".into()))?;
+                let site = Site { pins, shared: maps, objects_digest: programs.digest(), running: self.kernel.word().running };
+                generation::build(&site, *generation, *deadline, material)
             }
             Action::RemoveGeneration { generation } => self.remove_generation(*generation),
             Action::WriteRecord { generation, link, record, xdp, .. } => {

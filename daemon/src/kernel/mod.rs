@@ -30,6 +30,9 @@ mod observe;
 mod pins;
 mod route_tables;
 mod routes;
+#[cfg(test)]
+mod set_tests;
+mod sets;
 mod shared;
 mod sockets;
 mod sys;
@@ -40,6 +43,7 @@ pub(crate) mod tests;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use executor::Material;
 use netpol_probes::abi;
 
 pub use counters::{CounterTotal, ReasonCounts};
@@ -48,6 +52,7 @@ pub use error::{Error, Result};
 pub use events::Events;
 pub use features::{Feature, Features};
 pub use inspect::{Inspection, inspect};
+pub use sets::{Prepared, Standing};
 pub use sys::boot_time;
 pub use test_run::{Entry, Shot, TestRun};
 
@@ -55,6 +60,7 @@ use crate::compile::routes::{Held, ReversePaths};
 use crate::compile::ruleset::{LinkFacts, Ruleset};
 use crate::plan::observed::{GenerationWord, TcAttachment};
 use crate::plan::{self, Action, Observed};
+use crate::sets::content::Contents;
 
 /// Names of the interfaces of this network namespace; needs no root.
 pub fn interface_names() -> Result<Vec<String>> {
@@ -140,14 +146,14 @@ impl Kernel {
         observe::observe(&view, self.word())
     }
 
-    /// Carries out a plan that was made for `wanted`. On a failure before the commit everything is undone and the running
-    /// generation is as it was.
-    pub fn execute(&mut self, wanted: &Ruleset, actions: &[Action]) -> Result<Outcome> {
+    /// Carries out a plan that was made for `wanted`; `contents` is what the dynamic sets of a generation that is built are to
+    /// hold. On a failure before the commit everything is undone and the running generation is as it was.
+    pub fn execute(&mut self, wanted: &Ruleset, contents: &Contents<'_>, actions: &[Action]) -> Result<Outcome> {
         self.warnings.retain(|warning| !warning.contains(" keeps its "));
         for (table, entries) in [("connections", wanted.core.connections), ("half_open", wanted.core.half_open)] {
             self.warnings.extend(shared::size_warning(shared::need(&self.maps, table)?, entries));
         }
-        executor::execute(self, Some(&wanted.core), actions)
+        executor::execute(self, Some(Material { core: &wanted.core, contents }), actions)
     }
 
     /// Takes the firewall off all interfaces and deletes every pin. Returns the names of the interfaces it was taken off.

@@ -8,6 +8,8 @@ mod fallback;
 mod live;
 mod refusal;
 mod routes;
+mod set_commands;
+mod sets;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -21,7 +23,7 @@ pub use refusal::{Kind, Refusal};
 use crate::compile::ruleset::{LinkFacts, Ruleset};
 use crate::compile::{self, CompileError};
 use crate::kernel::{self, Kernel};
-use crate::plan;
+use crate::plan::{self, Action};
 use crate::policy::model::{OnStop, PolicySet, ReloadMode};
 use crate::policy::{self, judge};
 use crate::report;
@@ -36,7 +38,7 @@ pub struct Directories {
     pub config: PathBuf,
     /// Pins.
     pub bpffs: PathBuf,
-    /// Last good ruleset.
+    /// Last good ruleset, journals of dynamic sets.
     pub state: PathBuf,
 }
 
@@ -67,12 +69,14 @@ pub struct Reconciler {
     warnings: Vec<String>,
     routes: routes::Following,
     names: SharedNames,
+    sets: sets::Sets,
     again: bool,
 }
 
 impl Reconciler {
     /// Nothing is read and nothing touched yet.
     pub fn new(directories: Directories) -> Self {
+        let sets = sets::Sets::new(directories.state.join("sets"));
         Reconciler {
             directories,
             kernel: None,
@@ -84,6 +88,7 @@ impl Reconciler {
             warnings: Vec::new(),
             routes: routes::Following::default(),
             names: SharedNames::default(),
+            sets,
             again: false,
         }
     }
@@ -173,7 +178,10 @@ impl Reconciler {
         let observed = kernel.observe()?;
         let in_use = routes::prepare(kernel, &ruleset, &observed)?;
         let actions = plan::plan(&ruleset, &observed);
-        let outcome = kernel.execute(&ruleset, &actions)?;
+        self.sets.learn(kernel, &candidate.policies)?;
+        let outcome = kernel.execute(&ruleset, &self.sets.contents(kernel, &candidate.policies), &actions)?;
+        let built = |action: &Action| matches!(action, Action::BuildGeneration { generation, .. } if *generation == outcome.generation);
+        self.sets.settle(kernel, &candidate.policies, actions.iter().any(built))?;
         outcome.notes.iter().for_each(|note| info!("{note}"));
         for warning in outcome.warnings.iter().filter(|warning| !self.warnings.contains(warning)) {
             warn!("{warning}");
@@ -217,6 +225,7 @@ impl Reconciler {
         self.warnings = Vec::new();
         self.routes = routes::Following::default();
         self.names.forget();
+        self.sets.forget_maps();
         match self.kernel.take() {
             Some(kernel) => Ok(kernel.detach_all()?),
             None => Ok(Vec::new()),
@@ -242,8 +251,9 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Deletes expired flows.
+    /// Deletes expired flows and set elements.
     pub fn sweep(&mut self) {
+        self.sets.sweep(self.kernel.as_mut(), self.live.as_ref().map(|live| &*live.policies));
         if let Some(Err(error)) = self.kernel.as_mut().map(Kernel::sweep_flows) {
             warn!("expired flows could not be deleted: {error}");
         }

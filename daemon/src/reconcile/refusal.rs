@@ -1,5 +1,6 @@
 //! Why a ruleset did not go live, with the exit code that `apply` gives for it.
 
+use super::sets::SetError;
 use crate::compile::CompileError;
 use crate::kernel;
 use crate::policy::judge::TestFailure;
@@ -64,6 +65,13 @@ impl Refusal {
             Kind::Policy => 2,
             Kind::Kernel => 3,
         }
+    }
+}
+
+impl From<SetError> for Refusal {
+    fn from(error: SetError) -> Self {
+        let kind = if matches!(error, SetError::Full { .. }) { Kind::Policy } else { Kind::Kernel };
+        Refusal::new(kind, error.to_string())
     }
 }
 
