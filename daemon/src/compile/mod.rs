@@ -20,6 +20,7 @@ mod links;
 mod lists;
 mod numbering;
 mod prefixes;
+pub mod routes;
 mod rows;
 pub mod ruleset;
 mod sets;
@@ -94,6 +95,7 @@ impl Parts<'_> {
         let audits = set.policies.iter().filter(|policy| policy.mode == Mode::Audit);
         Core {
             slot: slot(&set.daemon),
+            adopt: set.daemon.conntrack.adopt_existing,
             connections: set.daemon.conntrack.max_entries,
             half_open: set.daemon.conntrack.max_half_open,
             addresses4: classes.addresses4,

@@ -7,6 +7,7 @@ mod address;
 mod anti_spoof;
 mod audit;
 mod daemon;
+pub mod elements;
 mod icmp;
 mod interfaces;
 mod moment;
