@@ -11,5 +11,6 @@ pub mod policy;
 pub mod reconcile;
 pub mod report;
 pub mod schema;
+pub mod sets;
 pub mod source;
 pub mod trigger;

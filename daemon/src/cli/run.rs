@@ -33,8 +33,18 @@ pub(super) fn run(common: &Common) -> anyhow::Result<u8> {
     let file_watch = files::watch(&common.config_dir, send.clone())?;
     let link_send = send.clone();
     let _link_watch = links::watch(move || notify_links(&link_send))?;
+    let route_send = send.clone();
+    let _route_watch = links::watch_routes(move || notify_routes(&route_send))?;
     let directories = Directories { config: common.config_dir.clone(), bpffs: common.bpffs.clone(), state: common.state_dir.clone() };
-    let mut service = Service { reconciler: Reconciler::new(directories), file_watch, event_log: None, ready: false, retry: None };
+    let mut service = Service {
+        reconciler: Reconciler::new(directories),
+        file_watch,
+        event_log: None,
+        ready: false,
+        retry: None,
+        routes: None,
+        routes_rest: Instant::now(),
+    };
     let _lock = lock(&common.runtime_dir)?;
     if let Err(refusal) = service.reconciler.start() {
         error!("{}", refusal.text.trim_end());
@@ -63,12 +73,22 @@ fn notify_links(send: &Sender<Trigger>) {
     }
 }
 
+fn notify_routes(send: &Sender<Trigger>) {
+    if send.send(Trigger::Routes).is_err() {
+        // As above.
+    }
+}
+
 struct Service {
     reconciler: Reconciler,
     file_watch: files::Watch,
     event_log: Option<event_log::EventLog>,
     ready: bool,
     retry: Option<Instant>,
+    /// Routes have changed and are to be looked at then.
+    routes: Option<Instant>,
+    /// They are not looked at before.
+    routes_rest: Instant,
 }
 
 impl Service {
@@ -77,6 +97,7 @@ impl Service {
         let mut swept = Instant::now();
         loop {
             let wait = if self.retry.is_some() { RETRY } else { patience };
+            let wait = self.routes.map_or(wait, |due| wait.min(due.saturating_duration_since(Instant::now())));
             let mut pending = Pending::default();
             match triggers.recv_timeout(wait) {
                 Ok(trigger) => pending.take(trigger),
@@ -88,6 +109,9 @@ impl Service {
                 self.retry = None;
                 pending.links = true;
                 pending.files = true;
+            }
+            if pending.routes && self.routes.is_none() {
+                self.routes = Some(self.routes_rest);
             }
             systemd::alive();
             if pending.stop {
@@ -103,6 +127,12 @@ impl Service {
 
     /// Everything that came in since the last time, each kind once.
     fn work(&mut self, pending: Pending) {
+        if self.routes.is_some_and(|due| due <= Instant::now()) {
+            // What went wrong is logged and in `status`; it is tried again.
+            let rest = self.reconciler.follow_routes();
+            self.routes_rest = Instant::now() + rest.as_ref().map_or(RETRY, |rest| *rest);
+            self.routes = rest.is_err().then_some(self.routes_rest);
+        }
         if pending.reload {
             systemd::reloading();
             self.reload(true);
@@ -119,7 +149,7 @@ impl Service {
         for (request, reply) in pending.requests {
             let response = self.answer(&request);
             if reply.send(response).is_err() {
-                info!("whoever asked for {request:?} did not wait for the answer");
+                info!("whoever asked did not wait for the answer: {}", request.name());
             }
         }
     }
@@ -168,6 +198,10 @@ impl Service {
             Request::Rules => respond(self.reconciler.rules()),
             Request::SetList => self.reconciler.set_list(),
             Request::SetShow { name } => self.reconciler.set_show(name),
+            Request::SetAdd { name, elements, lifetime } => self.reconciler.set_add(name, elements, *lifetime),
+            Request::SetDel { name, elements } => self.reconciler.set_del(name, elements),
+            Request::SetFlush { name } => self.reconciler.set_flush(name),
+            Request::SetReplace { name, file, list, lifetime } => self.reconciler.set_replace(name, file, list, *lifetime),
             Request::Apply => {
                 systemd::reloading();
                 let result = self.reconciler.reload(true);
@@ -211,6 +245,7 @@ fn respond<T: serde::Serialize>(result: crate::kernel::Result<T>) -> Response {
 struct Pending {
     files: bool,
     links: bool,
+    routes: bool,
     reload: bool,
     stop: bool,
     requests: Vec<(Request, Sender<Response>)>,
@@ -221,6 +256,7 @@ impl Pending {
         match trigger {
             Trigger::Files => self.files = true,
             Trigger::Links => self.links = true,
+            Trigger::Routes => self.routes = true,
             Trigger::Reload => self.reload = true,
             Trigger::Stop => self.stop = true,
             Trigger::Control(request, reply) => self.requests.push((request, reply)),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Reconciler, Refusal};
 use crate::compile::ruleset::{LinkPlan, Ruleset};
@@ -29,7 +29,7 @@ impl Reconciler {
             .iter()
             .flat_map(|live| live.ruleset.links.values().map(|link| interface(link, &live.ruleset, &observed, &totals)))
             .collect();
-        let mut warnings: Vec<String> = self.closed.iter().chain(&self.warnings).cloned().collect();
+        let mut warnings: Vec<String> = self.closed.iter().chain(&self.routes.error).chain(&self.warnings).cloned().collect();
         match &self.live {
             Some(live) => {
                 warnings.extend(plan::warnings(&live.ruleset, &observed));
@@ -44,11 +44,15 @@ impl Reconciler {
         for interface in interfaces.iter().filter(|interface| interface.attach == "none") {
             warnings.push(format!("{} is NOT enforced: our programs are not attached", interface.name));
         }
+        let set_problems = self.sets.problems();
+        warnings.extend(set_problems.iter().cloned());
         let mut seen = BTreeSet::new();
         warnings.retain(|warning| seen.insert(warning.clone()));
         let healthy = self.last_error.is_none()
             && self.link_error.is_none()
+            && self.routes.error.is_none()
             && self.closed.is_empty()
+            && set_problems.is_empty()
             && self.live.as_ref().is_some_and(|live| live.origin == super::Origin::Directory)
             && interfaces.iter().all(|interface| interface.attach != "none");
         Ok(Status {
@@ -114,41 +118,6 @@ impl Reconciler {
             }
         });
         Ok(rules.collect())
-    }
-
-    /// `set list`.
-    pub fn set_list(&self) -> Response {
-        let sets = self.live.iter().flat_map(|live| &live.policies.sets);
-        let rows: Vec<Vec<String>> = sets
-            .clone()
-            .map(|set| {
-                vec![
-                    set.name.clone(),
-                    format!("{} elements", set.element_count),
-                    format!("{} prefixes", set.nets.len()),
-                    set.origin.to_string(),
-                ]
-            })
-            .collect();
-        let value: Vec<Value> = sets
-            .map(|set| json!({ "version": 1, "name": set.name, "elements": set.element_count, "prefixes": set.nets.len(), "dynamic": false, "file": *set.origin.file, "line": set.origin.line }))
-            .collect();
-        Response { exit: 0, text: crate::report::table(&rows), value: Value::Array(value) }
-    }
-
-    /// `set show`.
-    pub fn set_show(&self, name: &str) -> Response {
-        let set = self.live.iter().flat_map(|live| &live.policies.sets).find(|set| set.name == name);
-        let Some(set) = set else {
-            let text = format!("no set is named `{name}`; `netpol-ebpf set list` shows those there are");
-            return Response { exit: 1, value: json!({ "version": 1, "error": text }), text };
-        };
-        let nets: Vec<String> = set
-            .nets
-            .iter()
-            .map(|net| if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() })
-            .collect();
-        Response { exit: 0, text: nets.join("\n"), value: json!({ "version": 1, "name": set.name, "dynamic": false, "elements": nets }) }
     }
 
     /// The answer to `apply`, and to a file event's outcome where somebody asks.

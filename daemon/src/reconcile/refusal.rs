@@ -1,5 +1,6 @@
 //! Why a ruleset did not go live, with the exit code that `apply` gives for it.
 
+use super::sets::SetError;
 use crate::compile::CompileError;
 use crate::kernel;
 use crate::policy::judge::TestFailure;
@@ -52,6 +53,11 @@ impl Refusal {
         Refusal::new(Kind::Tests, lines.join("\n"))
     }
 
+    /// Not the kernel's fault as a whole: a ruleset that does not ask for the reverse path can be enforced.
+    pub(super) fn routes(error: &kernel::Error) -> Self {
+        Refusal::new(Kind::Policy, format!("check_reverse_path needs the routes of this host: {error}"))
+    }
+
     /// Exit code by the table of the manual.
     pub fn exit(&self) -> u8 {
         match self.kind {
@@ -59,6 +65,13 @@ impl Refusal {
             Kind::Policy => 2,
             Kind::Kernel => 3,
         }
+    }
+}
+
+impl From<SetError> for Refusal {
+    fn from(error: SetError) -> Self {
+        let kind = if matches!(error, SetError::Full { .. }) { Kind::Policy } else { Kind::Kernel };
+        Refusal::new(kind, error.to_string())
     }
 }
 

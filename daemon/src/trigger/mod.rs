@@ -17,6 +17,8 @@ pub enum Trigger {
     Files,
     /// An interface appeared, vanished or changed.
     Links,
+    /// A route, an address or a nexthop changed.
+    Routes,
     /// SIGHUP: reload now, whatever `reload` says.
     Reload,
     /// SIGTERM or SIGINT.

@@ -15,6 +15,7 @@ use netpol_ebpf::policy::load;
 use netpol_ebpf::policy::model::{Hook, PolicySet};
 use netpol_ebpf::policy::reason::Reason;
 use netpol_ebpf::schema::render;
+use netpol_ebpf::sets::content::Contents;
 use netpol_ebpf::source::Snapshot;
 use netpol_probes::abi;
 
@@ -106,7 +107,7 @@ impl Bench {
         let wanted = compile(set, &facts).unwrap();
         let kernel = self.kernel();
         let actions = plan(&wanted, &kernel.observe().unwrap());
-        let outcome = kernel.execute(&wanted, &actions).unwrap();
+        let outcome = kernel.execute(&wanted, &Contents::default(), &actions).unwrap();
         assert_eq!((outcome.failures, outcome.warnings), (Vec::<String>::new(), Vec::<String>::new()));
         let (observed, running) = (kernel.observe().unwrap(), kernel.word().running);
         for link in &mut self.links {
