@@ -399,7 +399,12 @@ fn bogons_are_refused_up_to_their_edges() {
             }
             assert!(bench.leaves(&from_address(first)), "{first} leaving");
         }
-        for public in ["8.8.8.8", "223.1.2.3", "2a00:1450::1", "2606:4700::1111"] {
+        for bogon in ["192.0.0.1", "192.0.0.8", "3fff::1", "2001:2::1", "64:ff9b:1::1", "5f00::1", "fec0::1", "4000::1"] {
+            bench.refused(Hook::Ingress, "bogon", &from_address(bogon), bogon);
+        }
+        for public in
+            ["8.8.8.8", "223.1.2.3", "192.0.0.9", "2a00:1450::1", "2606:4700::1111", "64:ff9b::808:808", "2001::1", "2002:808:808::1"]
+        {
             assert!(bench.arrives(&from_address(public)), "{public} is public");
         }
         for local in ["169.254.0.1", "169.254.255.254", "fe80::1", "fe80::ffff:1"] {

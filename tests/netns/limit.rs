@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use netpol_tests::cli::{Cli, DONE, REFUSED};
 use netpol_tests::flags::SYN;
 use netpol_tests::packet_l4::unique;
 use netpol_tests::policy::{VERSION, arriving, both_ways};
 use netpol_tests::sock::{self, Connection};
-use netpol_tests::{Bench, Family, Hook, Packet, Place};
+use netpol_tests::{Bench, Family, Hook, Net, Packet, Place};
 
 /// Asks the same in both families at every place, each with a bench of its own.
 fn at_each_place(rules: &str, ask: impl Fn(&Bench, Hook, Family)) {
@@ -325,4 +326,20 @@ fn two_rules_and_two_directions_keep_their_rates_apart() {
             }
         }
     }
+}
+
+#[test]
+fn test_blocks_are_judged_with_fresh_rates() {
+    let Some(net) = Net::new() else { return };
+    let test = |name: &str, expect: &str| {
+        format!(
+            "[[test]]\nname = \"{name}\"\ninterface = \"left\"\ndirection = \"ingress\"\n\
+             packet = {{ protocol = \"udp\", source = \"10.1.0.2:1\", destination = \"10.1.0.1:53\" }}\nexpect = \"{expect}\"\n"
+        )
+    };
+    let rules = "[[rule]]\naction = \"allow\"\nlimit = { rate = \"1/h\", burst = 1 }\n";
+    net.write("10.toml", &(arriving(rules) + &test("one", "allow") + &test("two", "allow")));
+    Cli(&net).run(&["check"]).expect(DONE);
+    net.write("10.toml", &(arriving(rules) + &test("one", "deny")));
+    Cli(&net).run(&["check"]).expect(REFUSED);
 }

@@ -227,3 +227,17 @@ fn set_commands_without_a_daemon_answer_3() {
         assert!(!answer.err.is_empty(), "says why");
     }
 }
+
+#[test]
+fn test_blocks_know_written_elements_only() {
+    let Some(bench) = start() else { return };
+    set(&bench, &["add", "live", "10.1.0.99"]).expect(DONE);
+    let test = |host: u8, expect: &str| {
+        format!(
+            "[[test]]\nname = \"host {host}\"\ninterface = \"left\"\ndirection = \"ingress\"\n\
+             packet = {{ protocol = \"udp\", source = \"10.1.0.{host}:1\", destination = \"10.1.0.1:53\" }}\nexpect = \"{expect}\"\n"
+        )
+    };
+    bench.change(&(text() + &test(99, "deny") + &test(8, "allow")));
+    assert!(passes(&bench, Family::V4, 99), "although it lives in truth");
+}
