@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use super::model::{
-    Chain, Conntrack, Daemon, DefaultAction, EndpointKind, Failsafe, InterfaceSelector, Mode, OnStop, Origin, Policy, PolicySet, ReloadMode,
-};
+use super::model::{Chain, Daemon, DefaultAction, EndpointKind, Failsafe, InterfaceSelector, Mode, Origin, Policy, PolicySet};
 
 /// Denies both directions on every interface but the loopback device, except the entries, neighbour discovery and the DHCP client.
 pub fn failsafe_only((inbound, outbound): (Vec<Failsafe>, Vec<Failsafe>)) -> PolicySet {
@@ -12,14 +10,7 @@ pub fn failsafe_only((inbound, outbound): (Vec<Failsafe>, Vec<Failsafe>)) -> Pol
     let chain = || Some(Chain { default_action: DefaultAction::Deny, default_origin: origin.clone(), rules: Vec::new() });
     let everything = glob::Pattern::new("*").into_iter().collect();
     PolicySet {
-        daemon: Daemon {
-            failsafe_inbound: inbound,
-            failsafe_outbound: outbound,
-            on_stop: OnStop::Keep,
-            reload: ReloadMode::Auto,
-            conntrack: Conntrack::default(),
-            log: Daemon::LOG,
-        },
+        daemon: Daemon { failsafe_inbound: inbound, failsafe_outbound: outbound, ..Daemon::default() },
         sets: Vec::new(),
         policies: vec![Policy {
             name: "failsafe-only".into(),
@@ -28,6 +19,7 @@ pub fn failsafe_only((inbound, outbound): (Vec<Failsafe>, Vec<Failsafe>)) -> Pol
             mode: Mode::Enforce,
             order: 0,
             interfaces: InterfaceSelector { include: everything, exclude: Vec::new() },
+            owner: None,
             endpoint: EndpointKind::Host,
             ingress: chain(),
             egress: chain(),

@@ -53,11 +53,36 @@ pub struct Daemon {
     pub conntrack: Conntrack,
     /// `log`: how many events of one rule or default are logged (by each CPU).
     pub log: Rate,
+    /// `confirm_timeout`: seconds after which an apply that asked for a confirmation is taken back.
+    pub confirm_timeout: u64,
+    /// `live_session_guard`: a ruleset that would cut off whoever applies it wants a confirmation.
+    pub live_session_guard: bool,
+    /// `metrics = { listen }`: where counters can be fetched; `None` = nowhere.
+    pub metrics: Option<std::net::SocketAddr>,
 }
 
 impl Daemon {
     /// `log` where it is unstated.
     pub const LOG: Rate = Rate::per_second(10);
+    /// `confirm_timeout` where it is unstated, in seconds.
+    pub const CONFIRM_TIMEOUT: u64 = 60;
+}
+
+impl Default for Daemon {
+    /// What holds where `[daemon]` says nothing.
+    fn default() -> Self {
+        Daemon {
+            failsafe_inbound: Vec::new(),
+            failsafe_outbound: Vec::new(),
+            on_stop: OnStop::Keep,
+            reload: ReloadMode::Auto,
+            conntrack: Conntrack::default(),
+            log: Daemon::LOG,
+            confirm_timeout: Daemon::CONFIRM_TIMEOUT,
+            live_session_guard: true,
+            metrics: None,
+        }
+    }
 }
 
 /// So many events in so much time, and how many at once.
@@ -280,8 +305,10 @@ pub struct Policy {
     pub mode: Mode,
     /// Lower first.
     pub order: i64,
-    /// Which interfaces it selects.
+    /// Which interfaces it selects; nothing where there is an `owner`.
     pub interfaces: InterfaceSelector,
+    /// Whose interfaces it selects instead; they are known at run time only.
+    pub owner: Option<Owner>,
     /// Host or workload.
     pub endpoint: EndpointKind,
     /// Rules and default for traffic to the protected thing; `None` = the policy does not isolate that direction.
@@ -358,8 +385,26 @@ impl Policy {
     }
 }
 
+/// `container = "name"` or `machine = "name"`: the policy is for the interfaces of that one, whatever they are called.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owner {
+    /// Container or machine.
+    pub kind: OwnerKind,
+    /// As its manager calls it.
+    pub name: String,
+}
+
+/// Who knows the owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OwnerKind {
+    /// A container of Docker, Podman and the like.
+    Container,
+    /// A machine that systemd-machined has registered.
+    Machine,
+}
+
 /// `interfaces`: shell globs; a name is selected when it matches an `include` and no `exclude`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct InterfaceSelector {
     /// Patterns as written.
     pub include: Vec<glob::Pattern>,

@@ -1,8 +1,8 @@
-//! Which keys each block has, which of them are refused by name, and their types.
+//! Which keys each block has, and their types.
 
 use super::document::{
-    ConntrackBlock, DaemonBlock, DefaultActionBlock, Document, FailsafeBlock, IcmpBlock, PacketBlock, PeerBlock, PolicyBlock, RuleBlock,
-    SetBlock, TestBlock, XdpBlock,
+    AntiSpoofBlock, ConntrackBlock, DaemonBlock, DefaultActionBlock, Document, FailsafeBlock, IcmpBlock, MetricsBlock, PacketBlock,
+    PeerBlock, PolicyBlock, RateBlock, RateLimitBlock, RuleBlock, SetBlock, TestBlock, XdpBlock,
 };
 use super::reader::{Block, Reader};
 
@@ -10,7 +10,7 @@ const TIMEOUTS: [&str; 7] = ["tcp_syn", "tcp_established", "tcp_fin", "udp", "ud
 
 impl Reader<'_> {
     pub(super) fn document(&mut self, top: Block<'_>) -> Document {
-        self.keys(top, &["version", "daemon", "set", "policy", "test"], &[]);
+        self.keys(top, &["version", "daemon", "set", "policy", "test"]);
         self.version(top);
         let daemon = self.table(top, "daemon", "`[daemon]`").map(|block| self.daemon(block));
         let sets = self.each(top, "set", "`[[set]]`", Self::set);
@@ -34,11 +34,11 @@ impl Reader<'_> {
     }
 
     fn daemon(&mut self, block: Block<'_>) -> DaemonBlock {
-        let unsupported = ["confirm_timeout", "live_session_guard", "log", "metrics"];
-        self.keys(block, &["failsafe", "on_stop", "reload", "conntrack"], &unsupported);
+        let known = ["failsafe", "on_stop", "reload", "log", "confirm_timeout", "live_session_guard", "metrics", "conntrack"];
+        self.keys(block, &known);
         let (mut failsafe_inbound, mut failsafe_outbound) = (Vec::new(), Vec::new());
         if let Some(failsafe) = self.table(block, "failsafe", "`failsafe`") {
-            self.keys(failsafe, &["inbound", "outbound"], &[]);
+            self.keys(failsafe, &["inbound", "outbound"]);
             failsafe_inbound = self.each(failsafe, "inbound", "a failsafe entry", Self::failsafe);
             failsafe_outbound = self.each(failsafe, "outbound", "a failsafe entry", Self::failsafe);
         }
@@ -48,12 +48,29 @@ impl Reader<'_> {
             failsafe_outbound,
             on_stop: self.string(block, "on_stop"),
             reload: self.string(block, "reload"),
+            log: self.table(block, "log", "`log`").map(|block| self.rate_block(block, &["rate", "burst"])),
+            confirm_timeout: self.duration(block, "confirm_timeout"),
+            live_session_guard: self.boolean(block, "live_session_guard"),
+            metrics: self.table(block, "metrics", "`metrics`").map(|block| self.metrics(block)),
             conntrack: self.table(block, "conntrack", "`[daemon.conntrack]`").map(|block| self.conntrack(block)),
         }
     }
 
+    fn metrics(&mut self, block: Block<'_>) -> MetricsBlock {
+        self.keys(block, &["listen"]);
+        self.require(block, "listen");
+        MetricsBlock { span: block.span, listen: self.string(block, "listen") }
+    }
+
+    fn rate_block(&mut self, block: Block<'_>, known: &[&'static str]) -> RateBlock {
+        self.keys(block, known);
+        self.require(block, "rate");
+        let per = if known.contains(&"per") { self.string(block, "per") } else { None };
+        RateBlock { span: block.span, rate: self.rate(block, "rate"), burst: self.integer(block, "burst"), per }
+    }
+
     fn failsafe(&mut self, block: Block<'_>) -> FailsafeBlock {
-        self.keys(block, &["protocol", "port", "nets"], &[]);
+        self.keys(block, &["protocol", "port", "nets"]);
         self.require(block, "protocol");
         self.require(block, "port");
         FailsafeBlock {
@@ -65,13 +82,14 @@ impl Reader<'_> {
     }
 
     fn conntrack(&mut self, block: Block<'_>) -> ConntrackBlock {
-        let known = [&["max_entries", "max_half_open", "established", "loose"][..], &TIMEOUTS[..]].concat();
-        self.keys(block, &known, &["adopt_existing"]);
+        let known = [&["max_entries", "max_half_open", "established", "loose", "adopt_existing"][..], &TIMEOUTS[..]].concat();
+        self.keys(block, &known);
         ConntrackBlock {
             max_entries: self.integer(block, "max_entries"),
             max_half_open: self.integer(block, "max_half_open"),
             established: self.string(block, "established"),
             loose: self.boolean(block, "loose"),
+            adopt_existing: self.flag_or_word(block, "adopt_existing"),
             tcp_syn: self.duration(block, "tcp_syn"),
             tcp_established: self.duration(block, "tcp_established"),
             tcp_fin: self.duration(block, "tcp_fin"),
@@ -83,7 +101,7 @@ impl Reader<'_> {
     }
 
     fn set(&mut self, block: Block<'_>) -> SetBlock {
-        self.keys(block, &["name", "elements", "files", "dynamic", "on_missing"], &["timeout", "max_entries"]);
+        self.keys(block, &["name", "elements", "files", "dynamic", "timeout", "max_entries", "on_missing"]);
         self.require(block, "name");
         SetBlock {
             span: block.span,
@@ -91,6 +109,8 @@ impl Reader<'_> {
             elements: self.strings(block, "elements"),
             files: self.strings(block, "files"),
             dynamic: self.boolean(block, "dynamic"),
+            timeout: self.duration(block, "timeout"),
+            max_entries: self.integer(block, "max_entries"),
             on_missing: self.string(block, "on_missing"),
         }
     }
@@ -101,6 +121,8 @@ impl Reader<'_> {
             "description",
             "order",
             "interfaces",
+            "container",
+            "machine",
             "endpoint",
             "policy_types",
             "default_action",
@@ -109,14 +131,14 @@ impl Reader<'_> {
             "icmpv6_essential",
             "log_default_deny",
             "ethertypes",
+            "anti_spoof",
             "xdp",
             "ingress",
             "egress",
         ];
-        let owners = ["container", "machine"];
-        self.keys(block, &known, &[&owners[..], &["anti_spoof"]].concat());
+        self.keys(block, &known);
         self.require(block, "name");
-        if !owners.iter().any(|owner| block.entries.contains_key(*owner)) {
+        if !["container", "machine"].iter().any(|owner| block.entries.contains_key(*owner)) {
             self.require(block, "interfaces");
         }
         PolicyBlock {
@@ -125,6 +147,8 @@ impl Reader<'_> {
             description: self.string(block, "description"),
             order: self.integer(block, "order"),
             interfaces: self.strings(block, "interfaces"),
+            container: self.string(block, "container"),
+            machine: self.string(block, "machine"),
             endpoint: self.string(block, "endpoint"),
             policy_types: self.strings(block, "policy_types"),
             default_action: self.table(block, "default_action", "`default_action`").map(|block| self.default_action(block)),
@@ -133,6 +157,7 @@ impl Reader<'_> {
             icmpv6_essential: self.boolean(block, "icmpv6_essential"),
             log_default_deny: self.boolean(block, "log_default_deny"),
             ethertypes: self.scalars(block, "ethertypes"),
+            anti_spoof: self.table(block, "anti_spoof", "`[policy.anti_spoof]`").map(|block| self.anti_spoof(block)),
             xdp: self.table(block, "xdp", "`[policy.xdp]`").map(|block| self.xdp(block)),
             ingress: self.each(block, "ingress", "`[[policy.ingress]]`", Self::rule),
             egress: self.each(block, "egress", "`[[policy.egress]]`", Self::rule),
@@ -140,24 +165,64 @@ impl Reader<'_> {
     }
 
     fn default_action(&mut self, block: Block<'_>) -> DefaultActionBlock {
-        self.keys(block, &["ingress", "egress"], &[]);
+        self.keys(block, &["ingress", "egress"]);
         DefaultActionBlock { span: block.span, ingress: self.string(block, "ingress"), egress: self.string(block, "egress") }
     }
 
+    fn anti_spoof(&mut self, block: Block<'_>) -> AntiSpoofBlock {
+        self.keys(block, &["check_reverse_path", "allowed_sources", "allowed_macs", "arp", "bogons"]);
+        AntiSpoofBlock {
+            span: block.span,
+            check_reverse_path: self.string(block, "check_reverse_path"),
+            allowed_sources: self.strings(block, "allowed_sources"),
+            allowed_macs: self.strings(block, "allowed_macs"),
+            arp: self.boolean(block, "arp"),
+            bogons: self.boolean(block, "bogons"),
+        }
+    }
+
     fn xdp(&mut self, block: Block<'_>) -> XdpBlock {
-        self.keys(block, &["mode", "deny_sets", "drop_malformed", "drop_fragments"], &["rate_limit", "syn_cookies"]);
+        self.keys(block, &["mode", "deny_sets", "drop_malformed", "drop_fragments", "rate_limit", "syn_cookies"]);
         XdpBlock {
             span: block.span,
             mode: self.string(block, "mode"),
             deny_sets: self.strings(block, "deny_sets"),
             drop_malformed: self.boolean(block, "drop_malformed"),
             drop_fragments: self.boolean(block, "drop_fragments"),
+            rate_limit: self.table(block, "rate_limit", "`rate_limit`").map(|block| self.rate_limit(block)),
+            syn_cookies: self.scalars(block, "syn_cookies"),
+        }
+    }
+
+    fn rate_limit(&mut self, block: Block<'_>) -> RateLimitBlock {
+        self.keys(block, &["packets", "packets_burst", "syns", "syns_burst"]);
+        RateLimitBlock {
+            span: block.span,
+            packets: self.rate(block, "packets"),
+            packets_burst: self.integer(block, "packets_burst"),
+            syns: self.rate(block, "syns"),
+            syns_burst: self.integer(block, "syns_burst"),
         }
     }
 
     fn rule(&mut self, block: Block<'_>) -> RuleBlock {
-        let known = ["id", "action", "ip_version", "protocol", "source", "destination", "icmp", "tcp_flags", "vlan", "log", "comment"];
-        self.keys(block, &known, &["limit", "reject_with", "expires"]);
+        let known = [
+            "id",
+            "action",
+            "ip_version",
+            "protocol",
+            "source",
+            "destination",
+            "icmp",
+            "tcp_flags",
+            "vlan",
+            "limit",
+            "log",
+            "reject_with",
+            "expires",
+            "comment",
+        ];
+        self.keys(block, &known);
         self.require(block, "action");
         RuleBlock {
             span: block.span,
@@ -171,12 +236,15 @@ impl Reader<'_> {
             tcp_flags: self.string(block, "tcp_flags"),
             vlan: self.vlan(block, "vlan"),
             log: self.boolean(block, "log"),
+            limit: self.table(block, "limit", "`limit`").map(|block| self.rate_block(block, &["rate", "burst", "per"])),
+            reject_with: self.string(block, "reject_with"),
+            expires: self.moment(block, "expires"),
             comment: self.string(block, "comment"),
         }
     }
 
     fn peer(&mut self, block: Block<'_>) -> PeerBlock {
-        self.keys(block, &["nets", "not_nets", "sets", "not_sets", "ports", "not_ports"], &[]);
+        self.keys(block, &["nets", "not_nets", "sets", "not_sets", "ports", "not_ports"]);
         if block.entries.is_empty() {
             self.report.error(block.span, format!("{} is empty", block.what)).help("leave the key out to match every address and port");
         }
@@ -192,13 +260,13 @@ impl Reader<'_> {
     }
 
     fn icmp(&mut self, block: Block<'_>) -> IcmpBlock {
-        self.keys(block, &["type", "code"], &[]);
+        self.keys(block, &["type", "code"]);
         self.require(block, "type");
         IcmpBlock { span: block.span, icmp_type: self.scalar(block, "type"), code: self.scalar(block, "code") }
     }
 
     fn test(&mut self, block: Block<'_>) -> TestBlock {
-        self.keys(block, &["name", "interface", "direction", "packet", "after", "expect", "rule"], &[]);
+        self.keys(block, &["name", "interface", "direction", "packet", "after", "expect", "rule"]);
         for key in ["name", "interface", "direction", "packet", "expect"] {
             self.require(block, key);
         }
@@ -215,7 +283,7 @@ impl Reader<'_> {
     }
 
     fn packet(&mut self, block: Block<'_>) -> PacketBlock {
-        self.keys(block, &["protocol", "source", "destination", "icmp", "tcp_flags", "vlan"], &[]);
+        self.keys(block, &["protocol", "source", "destination", "icmp", "tcp_flags", "vlan"]);
         for key in ["protocol", "source", "destination"] {
             self.require(block, key);
         }

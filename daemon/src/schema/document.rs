@@ -2,7 +2,7 @@
 #![allow(missing_docs)] // the names are those of policy.md
 
 use super::place::{At, Span};
-use super::reader::Scalar;
+use super::reader::{FlagOrWord, Scalar};
 
 /// A list of strings.
 pub type Strings = Option<At<Vec<At<String>>>>;
@@ -26,7 +26,27 @@ pub struct DaemonBlock {
     pub failsafe_outbound: Vec<FailsafeBlock>,
     pub on_stop: Option<At<String>>,
     pub reload: Option<At<String>>,
+    pub log: Option<RateBlock>,
+    pub confirm_timeout: Option<At<String>>,
+    pub live_session_guard: Option<At<bool>>,
+    pub metrics: Option<MetricsBlock>,
     pub conntrack: Option<ConntrackBlock>,
+}
+
+/// `metrics = { listen }`.
+#[derive(Debug)]
+pub struct MetricsBlock {
+    pub span: Span,
+    pub listen: Option<At<String>>,
+}
+
+/// `{ rate, burst }`, and `per` where a rule has it.
+#[derive(Debug)]
+pub struct RateBlock {
+    pub span: Span,
+    pub rate: Option<At<String>>,
+    pub burst: Option<At<i64>>,
+    pub per: Option<At<String>>,
 }
 
 /// One entry of `failsafe.inbound` or `failsafe.outbound`.
@@ -45,6 +65,7 @@ pub struct ConntrackBlock {
     pub max_half_open: Option<At<i64>>,
     pub established: Option<At<String>>,
     pub loose: Option<At<bool>>,
+    pub adopt_existing: Option<At<FlagOrWord>>,
     pub tcp_syn: Option<At<String>>,
     pub tcp_established: Option<At<String>>,
     pub tcp_fin: Option<At<String>>,
@@ -62,6 +83,8 @@ pub struct SetBlock {
     pub elements: Strings,
     pub files: Strings,
     pub dynamic: Option<At<bool>>,
+    pub timeout: Option<At<String>>,
+    pub max_entries: Option<At<i64>>,
     pub on_missing: Option<At<String>>,
 }
 
@@ -73,6 +96,8 @@ pub struct PolicyBlock {
     pub description: Option<At<String>>,
     pub order: Option<At<i64>>,
     pub interfaces: Strings,
+    pub container: Option<At<String>>,
+    pub machine: Option<At<String>>,
     pub endpoint: Option<At<String>>,
     pub policy_types: Strings,
     pub default_action: Option<DefaultActionBlock>,
@@ -81,6 +106,7 @@ pub struct PolicyBlock {
     pub icmpv6_essential: Option<At<bool>>,
     pub log_default_deny: Option<At<bool>>,
     pub ethertypes: Scalars,
+    pub anti_spoof: Option<AntiSpoofBlock>,
     pub xdp: Option<XdpBlock>,
     pub ingress: Vec<RuleBlock>,
     pub egress: Vec<RuleBlock>,
@@ -94,6 +120,17 @@ pub struct DefaultActionBlock {
     pub egress: Option<At<String>>,
 }
 
+/// `[policy.anti_spoof]`.
+#[derive(Debug)]
+pub struct AntiSpoofBlock {
+    pub span: Span,
+    pub check_reverse_path: Option<At<String>>,
+    pub allowed_sources: Strings,
+    pub allowed_macs: Strings,
+    pub arp: Option<At<bool>>,
+    pub bogons: Option<At<bool>>,
+}
+
 /// `[policy.xdp]`.
 #[derive(Debug)]
 pub struct XdpBlock {
@@ -102,6 +139,18 @@ pub struct XdpBlock {
     pub deny_sets: Strings,
     pub drop_malformed: Option<At<bool>>,
     pub drop_fragments: Option<At<bool>>,
+    pub rate_limit: Option<RateLimitBlock>,
+    pub syn_cookies: Scalars,
+}
+
+/// `rate_limit` of `[policy.xdp]`.
+#[derive(Debug)]
+pub struct RateLimitBlock {
+    pub span: Span,
+    pub packets: Option<At<String>>,
+    pub packets_burst: Option<At<i64>>,
+    pub syns: Option<At<String>>,
+    pub syns_burst: Option<At<i64>>,
 }
 
 /// `[[policy.ingress]]` or `[[policy.egress]]`.
@@ -118,6 +167,10 @@ pub struct RuleBlock {
     pub tcp_flags: Option<At<String>>,
     pub vlan: Option<At<Vec<At<i64>>>>,
     pub log: Option<At<bool>>,
+    pub limit: Option<RateBlock>,
+    pub reject_with: Option<At<String>>,
+    /// A date with a time: TOML's own or a string, as text.
+    pub expires: Option<At<String>>,
     pub comment: Option<At<String>>,
 }
 

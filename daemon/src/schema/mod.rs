@@ -13,7 +13,7 @@ pub mod suggest;
 
 use toml::de::DeTable;
 
-pub use reader::Scalar;
+pub use reader::{FlagOrWord, Scalar};
 pub use render::render;
 
 use crate::source::{Snapshot, SourceFile};

@@ -29,6 +29,15 @@ pub enum Scalar {
     Word(String),
 }
 
+/// A value that is `true`, `false` or a word for something between.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FlagOrWord {
+    /// `true`
+    Flag(bool),
+    /// `"sockets"`
+    Word(String),
+}
+
 pub(super) struct Reader<'r> {
     pub(super) file: usize,
     pub(super) report: &'r mut Report,
@@ -45,14 +54,12 @@ impl Reader<'_> {
         Span { file: self.file, start: range.start, end: range.end }
     }
 
-    /// Reports every key that is in neither list, and every one that is in the second.
-    pub(super) fn keys(&mut self, block: Block<'_>, known: &[&'static str], unsupported: &[&str]) {
+    /// Reports every key that is not known.
+    pub(super) fn keys(&mut self, block: Block<'_>, known: &[&'static str]) {
         for key in block.entries.keys() {
             let name: &DeString<'_> = key.get_ref();
             let span = self.span(key.span());
-            if unsupported.contains(&name.as_ref()) {
-                self.report.error(span, format!("`{name}` is not supported in this version")).help("take the key out");
-            } else if !known.contains(&name.as_ref()) {
+            if !known.contains(&name.as_ref()) {
                 let help = suggest::help(name, "known keys", known);
                 self.report.error(span, format!("unknown key `{name}` in {}", block.what)).help(help);
             }
@@ -91,12 +98,47 @@ impl Reader<'_> {
         self.one_scalar(value, &format!("`{key}`"))
     }
 
-    /// A duration is a string; whoever writes a number is told which.
+    /// `true`, `false` or a word.
+    pub(super) fn flag_or_word(&mut self, block: Block<'_>, key: &str) -> Option<At<FlagOrWord>> {
+        let value = block.get(key)?;
+        let span = self.span(value.span());
+        match value.get_ref() {
+            DeValue::Boolean(flag) => Some(At { value: FlagOrWord::Flag(*flag), span }),
+            DeValue::String(word) => Some(At { value: FlagOrWord::Word(word.clone().into_owned()), span }),
+            _ => {
+                self.wrong_type(value, &format!("`{key}`"), "true, false or a string");
+                None
+            }
+        }
+    }
+
+    /// A date and time, TOML's own or in a string.
+    pub(super) fn moment(&mut self, block: Block<'_>, key: &str) -> Option<At<String>> {
+        let value = block.get(key)?;
+        if let DeValue::Datetime(moment) = value.get_ref() {
+            return Some(At { value: moment.to_string(), span: self.span(value.span()) });
+        }
+        if let DeValue::String(text) = value.get_ref() {
+            return Some(At { value: text.clone().into_owned(), span: self.span(value.span()) });
+        }
+        self.wrong_type(value, &format!("`{key}`"), "a date with a time");
+        None
+    }
+
     pub(super) fn duration(&mut self, block: Block<'_>, key: &str) -> Option<At<String>> {
+        self.with_unit(block, key, "s")
+    }
+
+    pub(super) fn rate(&mut self, block: Block<'_>, key: &str) -> Option<At<String>> {
+        self.with_unit(block, key, "/s")
+    }
+
+    /// What is measured is a string; whoever writes a number is told which.
+    fn with_unit(&mut self, block: Block<'_>, key: &str, unit: &str) -> Option<At<String>> {
         let value = block.get(key)?;
         if let DeValue::Integer(number) = value.get_ref() {
             let span = self.span(value.span());
-            let help = format!("write a number with its unit: `{key} = \"{number}s\"`");
+            let help = format!("write a number with its unit: `{key} = \"{number}{unit}\"`");
             self.report.error(span, format!("`{key}` must be a string, not an integer")).help(help);
             return None;
         }
@@ -180,6 +222,9 @@ impl Reader<'_> {
         let value = block.get(key)?;
         let DeValue::Array(array) = value.get_ref() else {
             self.wrong_type(value, &format!("`{key}`"), &format!("an array of {of}"));
+            if let (DeValue::Boolean(_), "syn_cookies", Some(said)) = (value.get_ref(), key, self.report.diagnostics.last_mut()) {
+                said.help("name the ports: `syn_cookies = [80, 443]`");
+            }
             return None;
         };
         let items: Vec<_> = array.iter().map(|item| one(self, item)).collect();
@@ -246,6 +291,10 @@ fn table_example(key: &str) -> Option<&'static str> {
         "default_action" => Some(r#"{ ingress = "deny", egress = "allow" }"#),
         "source" | "destination" => Some(r#"{ nets = ["192.0.2.0/24"], ports = [443] }"#),
         "icmp" => Some(r#"{ type = "echo-request" }"#),
+        "limit" => Some(r#"{ rate = "200/s", burst = 400, per = "source" }"#),
+        "log" => Some(r#"{ rate = "10/s", burst = 10 }"#),
+        "metrics" => Some(r#"{ listen = "127.0.0.1:9472" }"#),
+        "rate_limit" => Some(r#"{ packets = "10000/s", syns = "100/s" }"#),
         "packet" => Some(r#"{ protocol = "tcp", source = "192.0.2.1:40000", destination = "198.51.100.1:443" }"#),
         _ => None,
     }

@@ -47,10 +47,10 @@ impl GlobRecord {
 
 impl Snapshot {
     /// The files that a glob of a `[[set]]` gives, in lexical order of path; relative to the policy directory. The numbers are for
-    /// [`Snapshot::set_file`].
+    /// [`Snapshot::set_file`]; none where no file matches.
     ///
     /// # Errors
-    /// The glob is malformed, gives no file, or (in a snapshot from the state directory) was never asked before.
+    /// The glob is malformed, a directory cannot be read, or (in a snapshot from the state directory) was never asked before.
     pub fn set_files(&mut self, pattern: &str) -> Result<Vec<usize>, FileProblem> {
         let known = self.globs.iter().find(|record| record.pattern == pattern);
         let paths = match known {
@@ -77,6 +77,12 @@ impl Snapshot {
         self.set_files.get(number)
     }
 
+    /// The glob as it is asked: relative ones begin in the policy directory.
+    pub fn full_pattern(&self, pattern: &str) -> String {
+        let base = glob::Pattern::escape(&self.directory.to_string_lossy());
+        if Path::new(pattern).is_absolute() { pattern.to_owned() } else { format!("{base}/{pattern}") }
+    }
+
     fn read_set_file(&mut self, path: &str) -> usize {
         if let Some(number) = self.set_files.iter().position(|file| file.path == path) {
             return number;
@@ -93,8 +99,7 @@ impl Snapshot {
     fn expand(&self, pattern: &str) -> Result<Vec<String>, FileProblem> {
         let bad = |cause: glob::PatternError| problem(&format!("bad glob: {}", cause.msg), None, None);
         glob::Pattern::new(pattern).map_err(bad)?;
-        let base = glob::Pattern::escape(&self.directory.to_string_lossy());
-        let full = if Path::new(pattern).is_absolute() { pattern.to_owned() } else { format!("{base}/{pattern}") };
+        let full = self.full_pattern(pattern);
         let options = glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
         let mut paths = Vec::new();
         for entry in glob::glob_with(&full, options).map_err(bad)? {
@@ -106,13 +111,6 @@ impl Snapshot {
             if paths.len() > MAX_MATCHES {
                 return Err(problem(&format!("more than {MAX_MATCHES} files match"), None, None));
             }
-        }
-        if paths.is_empty() {
-            return Err(problem(
-                &format!("no file matches {full}"),
-                None,
-                Some("a set file that is missing is an error; an empty one is allowed"),
-            ));
         }
         paths.sort();
         Ok(paths)

@@ -106,6 +106,7 @@ pub fn policy(name: &str, order: i64, ingress: Option<Chain>, egress: Option<Cha
         mode: Mode::Enforce,
         order,
         interfaces: InterfaceSelector { include: vec![glob::Pattern::new("eth*").unwrap()], exclude: Vec::new() },
+        owner: None,
         endpoint: EndpointKind::Host,
         ingress,
         egress,
@@ -119,14 +120,7 @@ pub fn policy(name: &str, order: i64, ingress: Option<Chain>, egress: Option<Cha
 }
 
 pub fn daemon() -> Daemon {
-    Daemon {
-        failsafe_inbound: Vec::new(),
-        failsafe_outbound: Vec::new(),
-        on_stop: OnStop::Keep,
-        reload: ReloadMode::Auto,
-        conntrack: Conntrack::default(),
-        log: Daemon::LOG,
-    }
+    Daemon::default()
 }
 
 pub fn set_of(name: &str, nets: &[IpNet]) -> Set {

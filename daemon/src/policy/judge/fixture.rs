@@ -58,6 +58,7 @@ pub fn policy(name: &str, order: i64) -> Policy {
         mode: Mode::Enforce,
         order,
         interfaces: InterfaceSelector { include: vec![glob::Pattern::new("eth*").unwrap()], exclude: Vec::new() },
+        owner: None,
         endpoint: EndpointKind::Host,
         ingress: None,
         egress: None,
@@ -71,15 +72,7 @@ pub fn policy(name: &str, order: i64) -> Policy {
 }
 
 pub fn set_of(policies: Vec<Policy>) -> PolicySet {
-    let daemon = Daemon {
-        failsafe_inbound: Vec::new(),
-        failsafe_outbound: Vec::new(),
-        on_stop: OnStop::Keep,
-        reload: ReloadMode::Auto,
-        conntrack: Conntrack::default(),
-        log: Daemon::LOG,
-    };
-    PolicySet { daemon, sets: Vec::new(), policies, tests: Vec::new() }
+    PolicySet { daemon: Daemon::default(), sets: Vec::new(), policies, tests: Vec::new() }
 }
 
 /// A host endpoint on eth*, ingress isolated with default deny, egress not isolated.

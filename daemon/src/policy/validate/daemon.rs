@@ -1,8 +1,12 @@
-//! `[daemon]`: failsafe, stopping, reloading, connection tracking; defaults filled in.
+//! `[daemon]`: failsafe, stopping, reloading, log, connection tracking; defaults filled in.
 
-use super::address::net;
+use std::net::SocketAddr;
+
+use super::address::{Refused, net, refused};
+use super::rates;
 use super::words;
-use crate::policy::model::{Conntrack, Daemon, Failsafe, OnStop, ReloadMode, has_ports};
+use crate::policy::model::{Adopt, Conntrack, Daemon, Failsafe, OnStop, ReloadMode, has_ports};
+use crate::schema::FlagOrWord;
 use crate::schema::document::{ConntrackBlock, DaemonBlock, Document, FailsafeBlock, Strings};
 use crate::schema::place::{At, Report};
 
@@ -22,7 +26,7 @@ pub(super) fn read(documents: &[Document], report: &mut Report) -> Daemon {
         }
         one(again, report);
     }
-    first.map_or_else(empty, |block| one(block, report))
+    first.map_or_else(Daemon::default, |block| one(block, report))
 }
 
 /// The failsafe entries (inbound, outbound) that are written without a mistake, whatever else is wrong with the files.
@@ -38,31 +42,24 @@ pub(super) fn salvage(documents: &[Document], report: &mut Report) -> (Vec<Fails
     found
 }
 
-fn empty() -> Daemon {
-    Daemon {
-        failsafe_inbound: Vec::new(),
-        failsafe_outbound: Vec::new(),
-        on_stop: OnStop::Keep,
-        reload: ReloadMode::Auto,
-        conntrack: Conntrack::default(),
-        log: Daemon::LOG,
-    }
-}
-
 fn one(block: &DaemonBlock, report: &mut Report) -> Daemon {
     let on_stop = block.on_stop.as_ref();
-    let on_stop =
-        on_stop.and_then(|word| words::choose(report, "on_stop", word, &[("keep", OnStop::Keep), ("detach", OnStop::Detach)], &[]));
+    let on_stop = on_stop.and_then(|word| words::choose(report, "on_stop", word, &[("keep", OnStop::Keep), ("detach", OnStop::Detach)]));
     let reload = block.reload.as_ref();
     let reload =
-        reload.and_then(|word| words::choose(report, "reload", word, &[("auto", ReloadMode::Auto), ("manual", ReloadMode::Manual)], &[]));
+        reload.and_then(|word| words::choose(report, "reload", word, &[("auto", ReloadMode::Auto), ("manual", ReloadMode::Manual)]));
+    let confirm_timeout = block.confirm_timeout.as_ref().and_then(|text| words::keep(report, text.span, words::duration(&text.value)));
+    let metrics = block.metrics.as_ref().and_then(|metrics| metrics.listen.as_ref());
     Daemon {
         failsafe_inbound: block.failsafe_inbound.iter().filter_map(|entry| failsafe(entry, report)).collect(),
         failsafe_outbound: block.failsafe_outbound.iter().filter_map(|entry| failsafe(entry, report)).collect(),
         on_stop: on_stop.unwrap_or(OnStop::Keep),
         reload: reload.unwrap_or(ReloadMode::Auto),
         conntrack: block.conntrack.as_ref().map_or_else(Conntrack::default, |block| conntrack(block, report)),
-        log: Daemon::LOG,
+        log: block.log.as_ref().and_then(|log| rates::rate(log, report)).unwrap_or(Daemon::LOG),
+        confirm_timeout: confirm_timeout.unwrap_or(Daemon::CONFIRM_TIMEOUT),
+        live_session_guard: block.live_session_guard.as_ref().is_none_or(|guard| guard.value),
+        metrics: metrics.and_then(|listen| words::keep(report, listen.span, socket(&listen.value))),
     }
 }
 
@@ -91,6 +88,26 @@ fn nets(list: &Strings, report: &mut Report) -> Option<Vec<ipnet::IpNet>> {
     nets.into_iter().collect()
 }
 
+/// Where counters can be fetched: one address with its port, no name.
+fn socket(text: &str) -> Result<SocketAddr, Refused> {
+    let example = "write an address of this host with a port: `127.0.0.1:9472` or `[::1]:9472`";
+    let socket: SocketAddr = text.parse().map_err(|_grammar| refused(format!("`{text}` is not an address with a port")).help(example))?;
+    if socket.port() == 0 {
+        return Err(refused(format!("`{text}` has no port that anybody could know")).help(example));
+    }
+    Ok(socket)
+}
+
+fn adopt(word: &At<String>, report: &mut Report) -> Option<Adopt> {
+    if let "true" | "false" = word.value.as_str() {
+        report
+            .error(word.span, "`adopt_existing` is true or false without quotes")
+            .help(format!("write `adopt_existing = {}`", word.value));
+        return None;
+    }
+    words::choose(report, "adopt_existing", word, &[("sockets", Adopt::Sockets)])
+}
+
 fn conntrack(block: &ConntrackBlock, report: &mut Report) -> Conntrack {
     let mut conntrack = Conntrack::default();
     let entries = |report: &mut Report, key: &str, value: &Option<At<i64>>, into: &mut u32| {
@@ -108,7 +125,14 @@ fn conntrack(block: &ConntrackBlock, report: &mut Report) -> Conntrack {
     entries(report, "max_half_open", &block.max_half_open, &mut conntrack.max_half_open);
     if let Some(word) = &block.established {
         let choices = [("reevaluate", false), ("keep", true)];
-        conntrack.keep_established = words::choose(report, "established", word, &choices, &[]).unwrap_or(false);
+        conntrack.keep_established = words::choose(report, "established", word, &choices).unwrap_or(false);
+    }
+    if let Some(written) = &block.adopt_existing {
+        conntrack.adopt_existing = match &written.value {
+            FlagOrWord::Flag(true) => Adopt::All,
+            FlagOrWord::Flag(false) => Adopt::None,
+            FlagOrWord::Word(word) => adopt(&At { value: word.clone(), span: written.span }, report).unwrap_or(Adopt::All),
+        };
     }
     conntrack.loose = block.loose.as_ref().is_some_and(|loose| loose.value);
     let timeouts = [

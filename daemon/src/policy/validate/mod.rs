@@ -4,18 +4,25 @@
 //! read through the snapshot. One topic a file; each reports what it refuses and goes on.
 
 mod address;
+mod anti_spoof;
+mod audit;
 mod daemon;
 mod icmp;
 mod interfaces;
+mod moment;
 mod never;
+mod owner;
 mod peers;
+mod pending;
 mod policies;
 mod ranges;
+mod rates;
 mod rules;
 mod sets;
 mod shadow;
 mod tests;
 mod words;
+mod xdp;
 
 use super::model::{EndpointKind, Failsafe, PolicySet};
 use crate::schema;
@@ -33,11 +40,11 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Reads the meaning of all files of a snapshot; set files are read through it.
-pub fn load(snapshot: &mut Snapshot) -> Loaded {
+/// Reads the meaning of all files of a snapshot; set files are read through it. `now` is Unix time in seconds, for rules that expire.
+pub fn load_at(snapshot: &mut Snapshot, now: i64) -> Loaded {
     let mut report = Report::new(snapshot);
     let documents = schema::read(snapshot, &mut report);
-    let policies = validate(&documents, snapshot, &mut report);
+    let policies = validate(&documents, snapshot, now, &mut report);
     let order = |diagnostic: &Diagnostic| {
         let place = diagnostic.place.clone();
         let file = place.as_ref().and_then(|place| snapshot.files.iter().position(|file| file.path == *place.file));
@@ -56,12 +63,23 @@ pub fn salvage_failsafe(snapshot: &Snapshot) -> (Vec<Failsafe>, Vec<Failsafe>) {
     daemon::salvage(&documents, &mut report)
 }
 
+/// What rules are read with.
+struct Reading<'a> {
+    sets: &'a mut sets::SetTable,
+    /// `loose` of connection tracking: mid-stream segments may open flows.
+    loose: bool,
+    /// Unix time in seconds.
+    now: i64,
+}
+
 /// Everything that could be understood; it counts only if nothing was refused.
-fn validate(documents: &[Document], snapshot: &mut Snapshot, report: &mut Report) -> PolicySet {
+fn validate(documents: &[Document], snapshot: &mut Snapshot, now: i64, report: &mut Report) -> PolicySet {
     let mut sets = sets::SetTable::read(documents, snapshot, report);
     let daemon = daemon::read(documents, report);
     let written = documents.iter().map(|document| document.policies.len()).sum::<usize>();
-    let proven = policies::read(documents, &mut sets, daemon.conntrack.loose, report);
+    let mut reading = Reading { sets: &mut sets, loose: daemon.conntrack.loose, now };
+    let proven = policies::read(documents, &mut reading, report);
+    pending::refuse(documents, report);
     let whole = proven.len() == written && !report.incomplete;
     let tests = tests::read(documents, &proven, whole, report);
     if whole {

@@ -2,6 +2,7 @@
 
 use ipnet::IpNet;
 
+use super::Reading;
 use super::address::Run;
 use super::icmp::{ICMP, ICMPV6};
 use super::peers::family_of;
@@ -20,7 +21,9 @@ const OPENING: u8 = 2;
 const MAX_COMPARED: usize = 1 << 16;
 
 /// Warns once, for the first reason found.
-pub(super) fn warn(rule: &Rule, block: &RuleBlock, sets: &SetTable, loose: bool, report: &mut Report) {
+pub(super) fn warn(rule: &Rule, block: &RuleBlock, reading: &Reading<'_>, report: &mut Report) {
+    let (sets, loose) = (&*reading.sets, reading.loose);
+    warn_expired(rule, block, reading.now, report);
     let reason = flow_reason(rule, block, loose).or_else(|| {
         let peers = [("source", &rule.source, &block.source), ("destination", &rule.destination, &block.destination)];
         let mut families = [Family::V4, Family::V6].map(|family| rule.family.is_none_or(|own| own == family));
@@ -42,6 +45,15 @@ pub(super) fn warn(rule: &Rule, block: &RuleBlock, sets: &SetTable, loose: bool,
     });
     if let Some((span, reason)) = reason {
         report.warning(span, format!("the rule `{}` can never match: {reason}", rule.id));
+    }
+}
+
+/// What has expired matches nothing any more; a date that is to come is no concern.
+fn warn_expired(rule: &Rule, block: &RuleBlock, now: i64, report: &mut Report) {
+    let (Some(expires), Some(written)) = (rule.expires, &block.expires) else { return };
+    if expires <= now {
+        let message = format!("the rule `{}` expired on {}, never matches", rule.id, written.value);
+        report.warning(written.span, message).help("take the rule out, or give it a later date");
     }
 }
 
@@ -84,7 +96,8 @@ fn port_reason(what: &str, peer: &Peer, written: &PeerBlock) -> Option<(Span, St
 fn families_of(peer: &Peer, sets: &SetTable) -> [bool; 2] {
     let nets_of = |ids: &[SetId]| ids.iter().map(|id| sets.get(*id).nets.as_slice()).collect::<Vec<_>>();
     let (members, others) = (nets_of(&peer.sets), nets_of(&peer.not_sets));
-    let unrestricted = peer.nets.is_empty() && peer.sets.is_empty();
+    // What a dynamic set will hold at run time is not known: it may be any address.
+    let unrestricted = peer.nets.is_empty() && peer.sets.is_empty() || peer.sets.iter().any(|id| sets.get(*id).dynamic.is_some());
     let size: usize = members.iter().chain(&others).map(|nets| nets.len()).sum();
     if others.is_empty() && peer.not_nets.is_empty() || size > MAX_COMPARED {
         let has = |family| {

@@ -2,14 +2,18 @@
 
 use std::collections::HashMap;
 
+use super::Reading;
+use super::anti_spoof;
+use super::audit;
 use super::interfaces;
+use super::owner;
 use super::rules;
-use super::sets::SetTable;
 use super::shadow;
 use super::words;
-use crate::policy::model::{Chain, DefaultAction, Direction, EndpointKind, Mode, Policy, RateLimit, Xdp, XdpMode};
+use super::xdp;
+use crate::policy::model::{Chain, DefaultAction, Direction, EndpointKind, InterfaceSelector, Mode, Policy};
 use crate::schema::Scalar;
-use crate::schema::document::{DefaultActionBlock, Document, PolicyBlock, RuleBlock, Scalars, XdpBlock};
+use crate::schema::document::{DefaultActionBlock, Document, PolicyBlock, RuleBlock, Scalars};
 use crate::schema::place::{At, Report, Span};
 use crate::schema::suggest;
 
@@ -26,7 +30,7 @@ pub(super) struct Proven<'a> {
 }
 
 /// All policies; those with errors are missing.
-pub(super) fn read<'a>(documents: &'a [Document], sets: &mut SetTable, loose: bool, report: &mut Report) -> Vec<Proven<'a>> {
+pub(super) fn read<'a>(documents: &'a [Document], reading: &mut Reading<'_>, report: &mut Report) -> Vec<Proven<'a>> {
     let mut names: HashMap<&str, Span> = HashMap::new();
     let mut proven = Vec::new();
     for block in documents.iter().flat_map(|document| &document.policies) {
@@ -39,36 +43,39 @@ pub(super) fn read<'a>(documents: &'a [Document], sets: &mut SetTable, loose: bo
                 names.insert(&name.value, name.span);
             }
         }
-        proven.extend(one(block, sets, loose, report).map(|policy| Proven { policy, block }));
+        proven.extend(one(block, reading, report).map(|policy| Proven { policy, block }));
     }
     mixed_endpoints(&proven, report);
     proven
 }
 
-fn one(block: &PolicyBlock, sets: &mut SetTable, loose: bool, report: &mut Report) -> Option<Policy> {
+fn one(block: &PolicyBlock, reading: &mut Reading<'_>, report: &mut Report) -> Option<Policy> {
     let name = block.name.as_ref().and_then(|name| words::name(report, "policy name", name));
-    let interfaces = interfaces::read(&block.interfaces, report);
+    let owner = owner::read(block, report);
+    let owned = matches!(owner, Some(Some(_)));
+    let interfaces = if owned { Some(InterfaceSelector::default()) } else { interfaces::read(&block.interfaces, report) };
     let endpoints = [("host", EndpointKind::Host), ("workload", EndpointKind::Workload)];
     let endpoint = match &block.endpoint {
+        None if owned => Some(EndpointKind::Workload),
         None => Some(EndpointKind::Host),
-        Some(word) => words::choose(report, "endpoint", word, &endpoints, &[]),
+        Some(word) => words::choose(report, "endpoint", word, &endpoints),
     };
-    if let Some(mode) = &block.mode {
-        words::choose(report, "mode", mode, &[("enforce", ())], &["audit"]);
-    }
+    let mode = match &block.mode {
+        None => Some(Mode::Enforce),
+        Some(word) => words::choose(report, "mode", word, &[("enforce", Mode::Enforce), ("audit", Mode::Audit)]),
+    };
     let isolated = isolated(block, report);
     let ids = rules::ids(block, report);
     let (ingress_ids, egress_ids) = ids.split_at(block.ingress.len());
     let chains = [(Direction::Ingress, &block.ingress, ingress_ids), (Direction::Egress, &block.egress, egress_ids)];
-    let [ingress, egress] = chains.map(|(direction, rules, ids)| chain(block, direction, rules, ids, (sets, loose), report));
+    let [ingress, egress] = chains.map(|(direction, rules, ids)| chain(block, direction, rules, ids, reading, report));
     let ethertypes = block.ethertypes.as_ref().map(|_| ethertypes(&block.ethertypes, report));
-    let xdp = block.xdp.as_ref().map(|xdp| self::xdp(xdp, sets, report));
-    if let (Some(xdp), Some(interfaces)) = (&block.xdp, &interfaces) {
-        let off = xdp.mode.as_ref().is_some_and(|mode| mode.value == "off");
-        if !off && interfaces.include.iter().all(|pattern| pattern.as_str() == "lo") {
-            let message = "XDP has no place on the loopback device, the only one that this policy selects";
-            report.error(xdp.span, message).help("write `mode = \"off\"`: the checks are then made at tc");
-        }
+    let anti_spoof = block.anti_spoof.as_ref().map(|block| anti_spoof::read(block, reading.sets, report));
+    let xdp = block.xdp.as_ref().map(|block| xdp::read(block, interfaces.as_ref(), reading.sets, report));
+    if mode == Some(Mode::Audit) {
+        audit::warn(block, report);
+    } else if let (Some(block), Some(endpoint), Some(isolated)) = (&block.anti_spoof, endpoint, isolated) {
+        anti_spoof::warn_idle(block.span, endpoint, isolated, report);
     }
     let flag = |value: &Option<At<bool>>, unstated: bool| value.as_ref().map_or(unstated, |value| value.value);
     let [isolates_ingress, isolates_egress] = isolated?;
@@ -76,9 +83,10 @@ fn one(block: &PolicyBlock, sets: &mut SetTable, loose: bool, report: &mut Repor
         name: name?,
         origin: report.origin(block.span),
         description: block.description.as_ref().map(|text| text.value.clone()),
-        mode: Mode::Enforce,
+        mode: mode?,
         order: block.order.as_ref().map_or(100, |order| order.value),
         interfaces: interfaces?,
+        owner: owner?,
         endpoint: endpoint?,
         ingress: if isolates_ingress { Some(ingress?) } else { None },
         egress: if isolates_egress { Some(egress?) } else { None },
@@ -89,7 +97,10 @@ fn one(block: &PolicyBlock, sets: &mut SetTable, loose: bool, report: &mut Repor
             Some(list) => Some(list?),
             None => None,
         },
-        anti_spoof: None,
+        anti_spoof: match anti_spoof {
+            Some(anti_spoof) => Some(anti_spoof?),
+            None => None,
+        },
         xdp: match xdp {
             Some(xdp) => Some(xdp?),
             None => None,
@@ -110,8 +121,7 @@ fn isolated(block: &PolicyBlock, report: &mut Report) -> Option<[bool; 2]> {
     let default = |direction| block.default_action.as_ref().and_then(|actions| default_of(actions, direction));
     let Some(types) = &block.policy_types else {
         let found = directions.map(|(direction, _, rules)| !rules.is_empty() || default(direction).is_some());
-        let refuses = |xdp: &XdpBlock| xdp.deny_sets.is_some() || xdp.drop_malformed.is_some() || xdp.drop_fragments.is_some();
-        if found == [false, false] && !block.xdp.as_ref().is_some_and(refuses) && !report.has_error_within(block.span) {
+        if found == [false, false] && !block.xdp.as_ref().is_some_and(xdp::refuses) && !report.has_error_within(block.span) {
             let help = "add rules, a `default_action` or `policy_types`; an isolated direction refuses what no rule allows";
             report.warning(block.span, "the policy isolates no direction: by itself it refuses nothing").help(help);
         }
@@ -142,18 +152,23 @@ fn chain(
     direction: Direction,
     blocks: &[RuleBlock],
     ids: &[Option<String>],
-    (sets, loose): (&mut SetTable, bool),
+    reading: &mut Reading<'_>,
     report: &mut Report,
 ) -> Option<Chain> {
-    let written: Vec<_> = blocks.iter().zip(ids).map(|(rule, id)| rules::rule(rule, id.clone(), sets, loose, report)).collect();
+    let written: Vec<_> = blocks.iter().zip(ids).map(|(rule, id)| rules::rule(rule, id.clone(), reading, report)).collect();
     let default = block.default_action.as_ref().and_then(|actions| default_of(actions, direction));
     let choices = [("deny", DefaultAction::Deny), ("allow", DefaultAction::Allow)];
     let (default_action, default_span) = match default {
         None => (Some(DefaultAction::Deny), block.span),
-        Some(word) => (words::choose(report, "default_action", word, &choices, &["reject"]), word.span),
+        Some(word) if word.value == "reject" => {
+            let help = "write `deny`, and end the rules with one that has only `action = \"reject\"`";
+            report.error(word.span, "a default cannot be `reject`").help(help);
+            (None, word.span)
+        }
+        Some(word) => (words::choose(report, "default_action", word, &choices), word.span),
     };
     let rules = written.into_iter().collect::<Option<Vec<_>>>()?;
-    shadow::warn(&rules, blocks, sets, report);
+    shadow::warn(&rules, blocks, reading.sets, report);
     Some(Chain { default_action: default_action?, default_origin: report.origin(default_span), rules })
 }
 
@@ -185,31 +200,6 @@ fn ethertypes(list: &Scalars, report: &mut Report) -> Option<Vec<u16>> {
         }
     }
     good.then_some(numbers)
-}
-
-fn xdp(block: &XdpBlock, sets: &mut SetTable, report: &mut Report) -> Option<Xdp> {
-    let modes = [("auto", XdpMode::Auto), ("native", XdpMode::Native), ("generic", XdpMode::Generic), ("off", XdpMode::Off)];
-    let mode = match &block.mode {
-        None => Some(XdpMode::Auto),
-        Some(word) => words::choose(report, "mode", word, &modes, &[]),
-    };
-    let mut deny_sets = Some(Vec::new());
-    if let Some(list) = &block.deny_sets {
-        if list.value.is_empty() {
-            report.error(list.span, "`deny_sets` is empty").help("leave the key out to refuse nobody");
-        }
-        let found: Vec<_> = list.value.iter().map(|name| sets.find(report, name)).collect();
-        deny_sets = found.into_iter().collect();
-    }
-    let flag = |value: &Option<At<bool>>| value.as_ref().is_some_and(|value| value.value);
-    Some(Xdp {
-        mode: mode?,
-        deny_sets: deny_sets?,
-        drop_malformed: flag(&block.drop_malformed),
-        drop_fragments: flag(&block.drop_fragments),
-        rate_limit: RateLimit::default(),
-        syn_cookies: Vec::new(),
-    })
 }
 
 /// An interface that one policy names, and that a policy of the other endpoint kind selects too, is an error. Two globs that only

@@ -5,7 +5,7 @@
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::address::Run;
-use crate::policy::model::Family;
+use crate::policy::model::{Family, PortRange};
 
 /// A set of addresses of both families; after [`Ranges::normal`] sorted, disjoint and not adjacent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,6 +44,12 @@ impl Ranges {
         nets
     }
 
+    /// The IPv4 half as ports, where runs of ports were pushed.
+    pub(super) fn ports(&self) -> Vec<PortRange> {
+        let port = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+        self.v4.iter().map(|&(first, last)| PortRange { first: port(first), last: port(last) }).collect()
+    }
+
     /// Whether every address of `other` is here. Both must be normal.
     pub(super) fn holds(&self, other: &Ranges) -> bool {
         holds(&self.v4, &other.v4) && holds(&self.v6, &other.v6)
@@ -59,11 +65,12 @@ impl Ranges {
         Ranges { v4: vec![(0, u32::MAX)], v6: vec![(0, u128::MAX)] }
     }
 
-    /// Only the addresses of one family.
+    /// Whether there is no address at all.
     pub(super) fn is_empty(&self) -> bool {
         self.v4.is_empty() && self.v6.is_empty()
     }
 
+    /// Whether there is an address of that family.
     pub(super) fn has(&self, family: Family) -> bool {
         match family {
             Family::V4 => !self.v4.is_empty(),

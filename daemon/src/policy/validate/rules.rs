@@ -2,14 +2,19 @@
 
 use std::collections::HashMap;
 
+use super::Reading;
 use super::icmp::{self, ICMP, ICMPV6};
+use super::moment::moment;
 use super::never;
 use super::peers;
-use super::sets::SetTable;
+use super::rates;
 use super::words;
-use crate::policy::model::{Action, Family, Rule, has_ports};
+use crate::policy::model::{Action, Family, RejectWith, Rule, has_ports};
 use crate::schema::document::{PolicyBlock, RuleBlock};
 use crate::schema::place::{At, Report, Span};
+
+/// TCP.
+const TCP: u8 = 6;
 
 /// What the keys `ip_version` and `protocol` say, and where.
 #[derive(Debug, Clone, Copy, Default)]
@@ -56,15 +61,18 @@ pub(super) fn ids(block: &PolicyBlock, report: &mut Report) -> Vec<Option<String
 }
 
 /// One rule; `None` where something was refused.
-pub(super) fn rule(block: &RuleBlock, id: Option<String>, sets: &mut SetTable, loose: bool, report: &mut Report) -> Option<Rule> {
-    let actions = [("allow", Action::Allow), ("deny", Action::Deny), ("pass", Action::Pass)];
-    let action = block.action.as_ref().and_then(|word| words::choose(report, "action", word, &actions, &["reject"]));
+pub(super) fn rule(block: &RuleBlock, id: Option<String>, reading: &mut Reading<'_>, report: &mut Report) -> Option<Rule> {
+    let actions = [("allow", Action::Allow), ("deny", Action::Deny), ("reject", Action::Reject), ("pass", Action::Pass)];
+    let action = block.action.as_ref().and_then(|word| words::choose(report, "action", word, &actions));
     let kind = kind(block, report);
     let [source, destination] = [("source", &block.source), ("destination", &block.destination)]
-        .map(|(what, peer)| peers::read(what, peer, kind.as_ref(), sets, report));
+        .map(|(what, peer)| peers::read(what, peer, kind.as_ref(), reading.sets, report));
     let icmp = icmp_match(block, kind.as_ref(), report);
     let tcp_flags = tcp_flags(block, kind.as_ref(), report);
     let vlan = block.vlan.as_ref().map(|tags| words::vlan(report, tags));
+    let limit = block.limit.as_ref().map(|limit| rates::limit(limit, report));
+    let reject_with = reject_with(block, action, kind.as_ref(), report);
+    let expires = block.expires.as_ref().map(|text| words::keep(report, text.span, moment(&text.value)));
     let kind = kind?;
     let rule = Rule {
         id: id?,
@@ -81,12 +89,18 @@ pub(super) fn rule(block: &RuleBlock, id: Option<String>, sets: &mut SetTable, l
             None => None,
         },
         log: block.log.as_ref().is_some_and(|log| log.value),
-        limit: None,
-        reject_with: None,
-        expires: None,
+        limit: match limit {
+            Some(limit) => Some(limit?),
+            None => None,
+        },
+        reject_with: reject_with?,
+        expires: match expires {
+            Some(expires) => Some(expires?),
+            None => None,
+        },
         comment: block.comment.as_ref().map(|comment| comment.value.clone()),
     };
-    never::warn(&rule, block, sets, loose, report);
+    never::warn(&rule, block, reading, report);
     Some(rule)
 }
 
@@ -152,6 +166,35 @@ fn tcp_flags(block: &RuleBlock, kind: Option<&Kind>, report: &mut Report) -> Opt
         return None;
     }
     flags.map(Some)
+}
+
+/// `Some(None)` where the key is absent.
+fn reject_with(block: &RuleBlock, action: Option<Action>, kind: Option<&Kind>, report: &mut Report) -> Option<Option<RejectWith>> {
+    let Some(written) = &block.reject_with else { return Some(None) };
+    let answers = [
+        ("tcp-reset", RejectWith::TcpReset),
+        ("port-unreachable", RejectWith::PortUnreachable),
+        ("host-unreachable", RejectWith::HostUnreachable),
+        ("admin-prohibited", RejectWith::AdminProhibited),
+    ];
+    let answer = words::choose(report, "reject_with", written, &answers);
+    if let (Some(other), Some(word)) = (action.filter(|action| *action != Action::Reject), &block.action) {
+        let place = report.place(word.span);
+        let said = if other == Action::Deny { "a denied packet gets no answer" } else { "there is nothing to answer" };
+        let diagnostic = report.error(written.span, format!("`reject_with` in a rule that does not reject: {said}"));
+        diagnostic.also(place, "the rule's action").help("write `action = \"reject\"`, or take `reject_with` out");
+        return None;
+    }
+    let other = kind.and_then(|kind| kind.protocol.zip(kind.protocol_span)).filter(|(protocol, _)| *protocol != TCP);
+    if let (Some(RejectWith::TcpReset), Some((protocol, span))) = (answer, other) {
+        let place = report.place(span);
+        let diagnostic = report.error(written.span, format!("`tcp-reset` cannot answer {}", words::protocol_name(protocol)));
+        diagnostic
+            .also(place, "the rule's protocol")
+            .help("only TCP knows resets; others are answered `port-unreachable` where nothing is said");
+        return None;
+    }
+    answer.map(Some)
 }
 
 /// Reports port keys of a rule whose protocol has no ports.

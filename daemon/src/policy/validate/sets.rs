@@ -6,13 +6,17 @@ use std::sync::Arc;
 use super::address::{Refused, element};
 use super::ranges::Ranges;
 use super::words;
-use crate::policy::model::{Set, SetId};
+use crate::policy::model::{Dynamic, Set, SetId};
 use crate::schema::diagnose::{Diagnostic, Place, Severity};
 use crate::schema::document::{Document, SetBlock};
 use crate::schema::place::{At, Report, Span};
 use crate::schema::suggest;
 use crate::source::{SetFile, Snapshot};
 
+/// Prefixes that a dynamic set can hold where nothing is said.
+const MAX_ENTRIES: u32 = 65_536;
+/// Most that may be asked for (`NP_MAX_PREFIXES` of the programs' ABI).
+const MOST_ENTRIES: u32 = 1 << 22;
 /// Errors of one set file that are shown one by one.
 const MAX_SHOWN: usize = 20;
 
@@ -37,8 +41,18 @@ impl SetTable {
 
     fn add(&mut self, block: &SetBlock, snapshot: &mut Snapshot, report: &mut Report) {
         let name = block.name.as_ref().and_then(|name| words::name(report, "set name", name));
-        refuse_unsupported(block, report);
-        let (nets, element_count) = content(block, snapshot, report);
+        let may_miss = on_missing(block, report);
+        let dynamic_asked = block.dynamic.as_ref().is_some_and(|dynamic| dynamic.value);
+        if block.elements.is_none()
+            && block.files.is_none()
+            && !dynamic_asked
+            && block.name.is_some()
+            && !report.has_error_within(block.span)
+        {
+            report.error(block.span, "a set needs `elements` or `files`").help("only a set with `dynamic = true` can begin with nothing");
+        }
+        let (nets, element_count) = content(block, may_miss, snapshot, report);
+        let dynamic = dynamic(block, &nets, report);
         let (Some(name), Some(written)) = (name, &block.name) else { return };
         if let Some(first) = self.names.get(&name) {
             let first = report.place(self.spans[first.0 as usize]);
@@ -49,7 +63,7 @@ impl SetTable {
             return;
         }
         let written_content = block.elements.is_some() || block.files.is_some();
-        if nets.is_empty() && element_count == Some(0) && written_content {
+        if nets.is_empty() && element_count == Some(0) && written_content && !dynamic_asked {
             report.warning(block.span, format!("the set `{name}` is empty: it matches nothing"));
         }
         let id = SetId(self.sets.len() as u32);
@@ -61,7 +75,7 @@ impl SetTable {
             origin: report.origin(block.span),
             nets,
             element_count: element_count.unwrap_or(0),
-            dynamic: None,
+            dynamic,
             added: Vec::new(),
         });
     }
@@ -80,6 +94,11 @@ impl SetTable {
         None
     }
 
+    /// Whether there is a set of that name; no use.
+    pub(super) fn is_known(&self, name: &str) -> bool {
+        self.names.contains_key(name)
+    }
+
     /// The set of a number that [`SetTable::find`] gave.
     pub(super) fn get(&self, id: SetId) -> &Set {
         &self.sets[id.0 as usize]
@@ -93,22 +112,53 @@ impl SetTable {
     }
 }
 
-fn refuse_unsupported(block: &SetBlock, report: &mut Report) {
-    if let Some(dynamic) = block.dynamic.as_ref().filter(|dynamic| dynamic.value) {
+/// Whether a glob of `files` may give no file.
+fn on_missing(block: &SetBlock, report: &mut Report) -> bool {
+    let Some(word) = &block.on_missing else { return false };
+    let may_miss = words::choose(report, "on_missing", word, &[("error", false), ("empty", true)]).unwrap_or(false);
+    if may_miss && block.files.is_none() {
+        report.error(word.span, "`on_missing` without `files`").help("it says what a missing file means; name the files, or take it out");
+    }
+    may_miss
+}
+
+/// What may be done at run time; `None` for a set that cannot be changed, and where something was refused.
+fn dynamic(block: &SetBlock, nets: &[ipnet::IpNet], report: &mut Report) -> Option<Dynamic> {
+    let timeout = block.timeout.as_ref().map(|text| (text.span, words::keep(report, text.span, words::duration(&text.value))));
+    let span = block.dynamic.as_ref().map(|dynamic| dynamic.span).unwrap_or(block.span);
+    if !block.dynamic.as_ref().is_some_and(|dynamic| dynamic.value) {
+        for (key, span) in [("timeout", timeout.map(|(span, _)| span)), ("max_entries", block.max_entries.as_ref().map(|max| max.span))] {
+            let Some(span) = span else { continue };
+            report
+                .error(span, format!("`{key}` in a set that cannot be changed at run time"))
+                .help(format!("add `dynamic = true`, or take `{key}` out"));
+        }
+        return None;
+    }
+    let written = u32::try_from(nets.len()).unwrap_or(u32::MAX);
+    let (max_entries, span) = match &block.max_entries {
+        None => (MAX_ENTRIES.max(written.saturating_mul(2)).min(MOST_ENTRIES), span),
+        Some(max) => match u32::try_from(max.value).ok().filter(|number| (1..=MOST_ENTRIES).contains(number)) {
+            Some(number) => (number, max.span),
+            None => {
+                let message = format!("`max_entries = {}` is out of range", max.value);
+                report.error(max.span, message).help(format!("possible values: 1 to {MOST_ENTRIES}"));
+                return None;
+            }
+        },
+    };
+    if written > max_entries {
+        let message = format!("the set is written with {written} prefixes and can hold {max_entries}");
         report
-            .error(dynamic.span, "`dynamic = true` is not supported in this version")
-            .help("change the set's file; a saved file is live at once");
+            .error(span, message)
+            .help(format!("raise `max_entries` to more than {written}, so that there is room for what is added at run time"));
+        return None;
     }
-    if let Some(on_missing) = &block.on_missing {
-        words::choose(report, "on_missing", on_missing, &[("error", ())], &["empty"]);
-    }
-    if block.elements.is_none() && block.files.is_none() && block.name.is_some() && !report.has_error_within(block.span) {
-        report.error(block.span, "a set needs `elements` or `files`");
-    }
+    Some(Dynamic { timeout: timeout.and_then(|(_, seconds)| seconds), max_entries })
 }
 
 /// Prefixes of a set and how many elements were written; no count where something was refused.
-fn content(block: &SetBlock, snapshot: &mut Snapshot, report: &mut Report) -> (Vec<ipnet::IpNet>, Option<usize>) {
+fn content(block: &SetBlock, may_miss: bool, snapshot: &mut Snapshot, report: &mut Report) -> (Vec<ipnet::IpNet>, Option<usize>) {
     let mut ranges = Ranges::default();
     let mut count = 0;
     let mut good = true;
@@ -124,6 +174,13 @@ fn content(block: &SetBlock, snapshot: &mut Snapshot, report: &mut Report) -> (V
     }
     for pattern in block.files.iter().flat_map(|files| &files.value) {
         let numbers = match snapshot.set_files(&pattern.value) {
+            Ok(numbers) if numbers.is_empty() && !may_miss => {
+                let message = format!("set file `{}`: no file matches {}", pattern.value, snapshot.full_pattern(&pattern.value));
+                let help = "write `on_missing = \"empty\"` if the file may be missing; an empty file is always allowed";
+                report.error(pattern.span, message).help(help);
+                good = false;
+                continue;
+            }
             Ok(numbers) => numbers,
             Err(problem) => {
                 report.error(pattern.span, format!("set file `{}`: {}", pattern.value, problem.message)).help = problem.help;

@@ -5,7 +5,7 @@
 use super::address::Run;
 use super::ranges::Ranges;
 use super::sets::SetTable;
-use crate::policy::model::{Peer, PortRange, Rule, has_ports};
+use crate::policy::model::{Peer, PortRange, Rule, SetId, has_ports};
 use crate::schema::document::RuleBlock;
 use crate::schema::place::Report;
 
@@ -17,6 +17,8 @@ const MAX_RULES: usize = 2000;
 /// A peer with its sets resolved; no ranges where they are too large.
 struct Resolved<'a> {
     written: &'a Peer,
+    /// It names a dynamic set, so what it holds at another time is not known.
+    changes: bool,
     addresses: Option<Ranges>,
     ports: Ranges,
 }
@@ -28,7 +30,10 @@ pub(super) fn warn(rules: &[Rule], blocks: &[RuleBlock], sets: &SetTable, report
     for (later, (rule, block)) in rules.iter().zip(blocks).enumerate().take(MAX_RULES) {
         let shadows = |earlier: &usize| {
             let (first, second) = (&resolved[*earlier], &resolved[later]);
-            keys_cover(&rules[*earlier], rule) && covers(&first.0, &second.0, rule) && covers(&first.1, &second.1, rule)
+            always_speaks(&rules[*earlier])
+                && keys_cover(&rules[*earlier], rule)
+                && covers(&first.0, &second.0, rule)
+                && covers(&first.1, &second.1, rule)
         };
         if resolved[later].0.is_void() || resolved[later].1.is_void() {
             continue;
@@ -46,6 +51,11 @@ impl Resolved<'_> {
     fn is_void(&self) -> bool {
         self.ports.is_empty() || self.addresses.as_ref().is_some_and(Ranges::is_empty)
     }
+}
+
+/// Whether a rule matches at any time and at any rate.
+fn always_speaks(rule: &Rule) -> bool {
+    rule.limit.is_none() && rule.expires.is_none()
 }
 
 /// Whether everything but the peers of `later` fits into `earlier`.
@@ -71,6 +81,9 @@ fn addresses_cover(wide: &Resolved<'_>, narrow: &Resolved<'_>) -> bool {
     if !wide.written.reads_address() {
         return true;
     }
+    if wide.changes {
+        return false;
+    }
     match (&wide.addresses, &narrow.addresses) {
         (Some(wide), Some(narrow)) => wide.holds(narrow),
         _ => {
@@ -82,17 +95,19 @@ fn addresses_cover(wide: &Resolved<'_>, narrow: &Resolved<'_>) -> bool {
 
 fn resolve<'a>(written: &'a Peer, sets: &SetTable) -> Resolved<'a> {
     let size: usize = written.sets.iter().chain(&written.not_sets).map(|id| sets.get(*id).nets.len()).sum();
-    let union = |nets: &[ipnet::IpNet], ids: &[crate::policy::model::SetId]| {
+    let union = |nets: &[ipnet::IpNet], ids: &[SetId]| {
         let mut ranges = Ranges::default();
         nets.iter().chain(ids.iter().flat_map(|id| &sets.get(*id).nets)).for_each(|net| ranges.push(Run::of(net)));
         ranges.normal()
     };
+    let dynamic = |ids: &[SetId]| ids.iter().any(|id| sets.get(*id).dynamic.is_some());
     let addresses = (size <= MAX_COMPARED).then(|| {
-        let all = written.nets.is_empty() && written.sets.is_empty();
+        let all = written.nets.is_empty() && written.sets.is_empty() || dynamic(&written.sets);
         let wanted = if all { Ranges::all() } else { union(&written.nets, &written.sets) };
         wanted.without(&union(&written.not_nets, &written.not_sets))
     });
-    Resolved { written, addresses, ports: ports(&written.ports, &written.not_ports) }
+    let changes = dynamic(&written.sets) || dynamic(&written.not_sets);
+    Resolved { written, changes, addresses, ports: ports(&written.ports, &written.not_ports) }
 }
 
 /// Ports as runs of small numbers; every port where none is named.

@@ -54,8 +54,8 @@ fn one(block: &TestBlock, report: &mut Report) -> Option<TestCase> {
         Some(interface.value.clone())
     });
     let direction = block.direction.as_ref().and_then(|word| words::direction(report, "direction", word));
-    let expects = [("allow", Expect::Allow), ("deny", Expect::Deny)];
-    let expect = block.expect.as_ref().and_then(|word| words::choose(report, "expect", word, &expects, &["reject"]));
+    let expects = [("allow", Expect::Allow), ("deny", Expect::Deny), ("reject", Expect::Reject)];
+    let expect = block.expect.as_ref().and_then(|word| words::choose(report, "expect", word, &expects));
     let rule = block.rule.as_ref().map(|rule| rule.value.clone());
     let packet = block.packet.as_ref().and_then(|packet| self::packet(packet, report));
     let after: Vec<_> = block.after.iter().map(|packet| self::packet(packet, report)).collect();

@@ -40,15 +40,10 @@ pub(super) fn keep<T>(report: &mut Report, span: Span, value: Result<T, Refused>
     value.map_err(|refusal| refuse(report, span, refusal)).ok()
 }
 
-/// One of a few words. `unsupported` are words of the language that this version refuses by name.
-pub(super) fn choose<T: Copy>(report: &mut Report, key: &str, word: &At<String>, choices: &[(&str, T)], unsupported: &[&str]) -> Option<T> {
+/// One of a few words.
+pub(super) fn choose<T: Copy>(report: &mut Report, key: &str, word: &At<String>, choices: &[(&str, T)]) -> Option<T> {
     if let Some((_, choice)) = choices.iter().find(|(name, _)| *name == word.value) {
         return Some(*choice);
-    }
-    if unsupported.contains(&word.value.as_str()) {
-        let help = format!("possible values: {}", choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "));
-        report.error(word.span, format!("`{key} = \"{}\"` is not supported in this version", word.value)).help(help);
-        return None;
     }
     let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
     let help = suggest::help(&word.value, "possible values", &names);
@@ -58,7 +53,7 @@ pub(super) fn choose<T: Copy>(report: &mut Report, key: &str, word: &At<String>,
 
 /// `ingress` or `egress`.
 pub(super) fn direction(report: &mut Report, key: &str, word: &At<String>) -> Option<Direction> {
-    choose(report, key, word, &[("ingress", Direction::Ingress), ("egress", Direction::Egress)], &[])
+    choose(report, key, word, &[("ingress", Direction::Ingress), ("egress", Direction::Egress)])
 }
 
 /// A name that people type and scripts compare: letters, digits and `_ - . :`, beginning with a letter or digit.
