@@ -143,14 +143,14 @@ fn rule_that_has_expired_at_the_start_is_a_warning_with_its_place() {
         + &rule("dns", "allow", "destination = { ports = [53] }\nprotocol = \"udp\"\nsource = { ports = [9] }");
     let Some(bench) = Bench::start(&arriving(&rules)) else { return };
     let warnings = bench.cli().warnings();
-    assert!(warnings.contains("expired") && warnings.contains("10-test.toml:6"), "{warnings}");
+    assert!(warnings.contains("expired") && warnings.contains("10-test.toml:9"), "{warnings}");
     assert_eq!(bench.cli().last_error(), "");
     for f in Family::BOTH {
         bench.refused(Hook::Ingress, "default", &udp(f, 1), "an expired rule");
         assert!(bench.arrives(&udp(f, 9)), "{f:?}: the others hold");
     }
     let check = bench.cli().run(&["check"]).expect(DONE).text();
-    assert!(check.contains("expired") && check.contains("10-test.toml:6"), "check warns too: {check}");
+    assert!(check.contains("expired") && check.contains("10-test.toml:9"), "check warns too: {check}");
     bench.change(&arriving(&rules.replace("2020-01-01", "2099-01-01")));
     assert!(bench.arrives(&udp(Family::V6, 2)), "prolonged");
     assert!(!bench.cli().warnings().contains("expired"), "and the warning is gone: {}", bench.cli().warnings());
