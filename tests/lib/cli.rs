@@ -134,7 +134,7 @@ impl Cli<'_> {
 }
 
 /// Every reason for a drop that the product names.
-pub const REASONS: [&str; 28] = [
+pub const REASONS: [&str; 29] = [
     "malformed",
     "extension_headers",
     "source_route",
@@ -163,6 +163,7 @@ pub const REASONS: [&str; 28] = [
     "allowed_macs",
     "arp",
     "bogon",
+    "syn_cookie",
 ];
 
 /// All drop counters of a status.

@@ -38,9 +38,12 @@ mod rejudge;
 
 mod bad_files;
 mod commands;
+mod confirm;
 mod counters;
 mod lifecycle;
 mod links;
+mod metrics;
 mod policy_tests;
 mod saving;
+mod session_guard;
 mod sockets;

@@ -13,7 +13,7 @@ use super::{Common, DONE, UNREACHABLE, detach};
 use crate::reconcile::{Directories, Kind, Reconciler};
 use crate::report::systemd;
 use crate::trigger::control::{Request, Response};
-use crate::trigger::{Trigger, control, files, links, signals};
+use crate::trigger::{Trigger, control, files, links, metrics, signals};
 
 mod event_log;
 
@@ -34,7 +34,15 @@ pub(super) fn run(common: &Common) -> anyhow::Result<u8> {
     let link_send = send.clone();
     let _link_watch = links::watch(move || notify_links(&link_send))?;
     let directories = Directories { config: common.config_dir.clone(), bpffs: common.bpffs.clone(), state: common.state_dir.clone() };
-    let mut service = Service { reconciler: Reconciler::new(directories), file_watch, event_log: None, ready: false, retry: None };
+    let mut service = Service {
+        reconciler: Reconciler::new(directories),
+        file_watch,
+        event_log: None,
+        metrics: None,
+        send: send.clone(),
+        ready: false,
+        retry: None,
+    };
     let _lock = lock(&common.runtime_dir)?;
     if let Err(refusal) = service.reconciler.start() {
         error!("{}", refusal.text.trim_end());
@@ -67,6 +75,8 @@ struct Service {
     reconciler: Reconciler,
     file_watch: files::Watch,
     event_log: Option<event_log::EventLog>,
+    metrics: Option<metrics::Listener>,
+    send: Sender<Trigger>,
     ready: bool,
     retry: Option<Instant>,
 }
@@ -76,7 +86,8 @@ impl Service {
         let patience = systemd::watchdog().map_or(SWEEP, |interval| SWEEP.min(interval / 3));
         let mut swept = Instant::now();
         loop {
-            let wait = if self.retry.is_some() { RETRY } else { patience };
+            let usual = if self.retry.is_some() { RETRY } else { patience };
+            let wait = self.reconciler.trial_ends_in().map_or(usual, |left| usual.min(left));
             let mut pending = Pending::default();
             match triggers.recv_timeout(wait) {
                 Ok(trigger) => pending.take(trigger),
@@ -92,6 +103,9 @@ impl Service {
             systemd::alive();
             if pending.stop {
                 return self.stop();
+            }
+            if self.reconciler.end_trial() {
+                self.after_change();
             }
             self.work(pending);
             if swept.elapsed() >= SWEEP {
@@ -139,11 +153,34 @@ impl Service {
         if self.event_log.is_none() {
             self.event_log = event_log::EventLog::start(&self.reconciler);
         }
+        self.follow_metrics();
         if self.reconciler.again() {
             self.retry = Some(Instant::now() + RETRY);
         }
         let summary = self.reconciler.summary();
         if self.ready { systemd::ready(&summary) } else { self.announce(&summary) }
+    }
+
+    /// Listens where the live ruleset says, or nowhere.
+    fn follow_metrics(&mut self) {
+        let wanted = self.reconciler.metrics_address();
+        if self.metrics.as_ref().map(metrics::Listener::address) == wanted {
+            return;
+        }
+        self.metrics = None;
+        let Some(address) = wanted else { return };
+        match metrics::Listener::start(address, self.send.clone()) {
+            Ok(listener) => {
+                info!("metrics on http://{address}/metrics");
+                self.metrics = Some(listener);
+                self.reconciler.set_metrics_trouble(None);
+            }
+            Err(error) => {
+                let trouble = format!("metrics cannot be served on {address}: {error}");
+                warn!("{trouble}");
+                self.reconciler.set_metrics_trouble(Some(trouble));
+            }
+        }
     }
 
     /// READY=1 is said when every present selected interface is enforced, not before.
@@ -166,13 +203,23 @@ impl Service {
         match request {
             Request::Status => respond(self.reconciler.status()),
             Request::Rules => respond(self.reconciler.rules()),
+            Request::Metrics => self.reconciler.metrics(),
             Request::SetList => self.reconciler.set_list(),
             Request::SetShow { name } => self.reconciler.set_show(name),
-            Request::Apply => {
+            Request::Apply { confirm, session } => {
                 systemd::reloading();
-                let result = self.reconciler.reload(true);
+                let result = match confirm {
+                    None => self.reconciler.apply(session.as_ref()),
+                    Some(trial) => self.reconciler.apply_on_trial(trial.seconds),
+                };
                 self.after_change();
                 self.reconciler.applied(&result)
+            }
+            Request::Confirm => self.reconciler.confirm(),
+            Request::Rollback => {
+                let response = self.reconciler.rollback();
+                self.after_change();
+                response
             }
             Request::Detach => {
                 self.event_log = None;

@@ -153,6 +153,11 @@ impl Kernel {
         Ok(if running == 0 { 0 } else { generation::slot(&self.maps, generation::slot_of(running))?.deadline })
     }
 
+    /// A generation runs that waits for confirmation and still counts.
+    pub fn pending(&self) -> Result<bool> {
+        Ok(self.deadline()? > boot_time() && self.word().former != 0)
+    }
+
     /// Makes the running generation count for good. `false`: nothing waited for it, or its deadline was over already.
     pub fn confirm(&mut self) -> Result<bool> {
         let deadline = self.deadline()?;

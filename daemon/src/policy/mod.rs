@@ -7,7 +7,7 @@ pub mod reason;
 mod validate;
 
 pub use failsafe::{close, failsafe_only};
-pub use validate::{Loaded, load_at, salvage_failsafe};
+pub use validate::{Loaded, duration, load_at, salvage_failsafe};
 
 use crate::source::Snapshot;
 

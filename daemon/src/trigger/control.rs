@@ -3,6 +3,7 @@
 //! The server thread only carries: requests go to the daemon's loop, its answer goes back. The client side is used by the commands.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -34,9 +35,20 @@ pub enum Request {
     /// `rules`
     Rules,
     /// `apply`: read the directory and make it live now.
-    Apply,
+    Apply {
+        /// On trial: without `confirm` in time the former ruleset returns.
+        confirm: Option<Trial>,
+        /// The SSH session of whoever asks.
+        session: Option<Session>,
+    },
+    /// `confirm`
+    Confirm,
+    /// `rollback`
+    Rollback,
     /// `detach`: take the programs off all interfaces and stay so until `apply`.
     Detach,
+    /// A page of metrics; asked by the HTTP listener, not by a command.
+    Metrics,
     /// `set list`
     SetList,
     /// `set show NAME`
@@ -44,6 +56,22 @@ pub enum Request {
         /// The set's name.
         name: String,
     },
+}
+
+/// `--confirm` of `apply`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// How long; `None` = as `[daemon]` says.
+    pub seconds: Option<u64>,
+}
+
+/// A TCP connection to this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Who connected.
+    pub remote: SocketAddr,
+    /// To what.
+    pub local: SocketAddr,
 }
 
 /// What the daemon answers.
@@ -121,7 +149,7 @@ fn serve_one(client: UnixStream, send: &Sender<Trigger>) -> io::Result<()> {
 /// When no daemon answers there, or not in time.
 pub fn ask(runtime_dir: &Path, request: &Request) -> io::Result<Response> {
     let mut stream = UnixStream::connect(socket_path(runtime_dir))?;
-    let works = matches!(request, Request::Apply | Request::Detach);
+    let works = matches!(request, Request::Apply { .. } | Request::Confirm | Request::Rollback | Request::Detach);
     stream.set_read_timeout(Some(if works { WORK_PATIENCE } else { ANSWER_PATIENCE }))?;
     let mut bytes = serde_json::to_vec(request)?;
     bytes.push(b'\n');

@@ -5,6 +5,7 @@
 pub mod control;
 pub mod files;
 pub mod links;
+pub mod metrics;
 pub mod signals;
 mod symlinks;
 

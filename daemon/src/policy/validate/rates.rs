@@ -56,7 +56,8 @@ pub(super) fn rate_limit(block: &RateLimitBlock, report: &mut Report) -> Option<
 fn one(burst_key: &str, rate: Option<&At<String>>, burst: Option<&At<i64>>, report: &mut Report) -> Option<Option<Rate>> {
     let Some(written) = rate else {
         let Some(burst) = burst else { return Some(None) };
-        let of = burst_key.strip_suffix("_burst").unwrap_or("rate");
+        // `burst` stands beside `rate`, which the schema asks for.
+        let of = burst_key.strip_suffix("_burst")?;
         report
             .error(burst.span, format!("`{burst_key}` without `{of}`"))
             .help("a burst is what a rate lets through at once; give the rate too");
