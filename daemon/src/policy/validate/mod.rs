@@ -21,6 +21,7 @@ mod rules;
 mod sets;
 mod shadow;
 mod tests;
+mod unreached;
 mod words;
 mod xdp;
 
@@ -95,6 +96,7 @@ fn validate(documents: &[Document], snapshot: &mut Snapshot, now: i64, report: &
     let tests = tests::read(documents, &proven, whole, report);
     if whole {
         sets.warn_unused(report);
+        unreached::warn(&proven, report);
         let failsafe = documents.iter().filter_map(|document| document.daemon.as_ref()).find(|block| {
             let entries = block.failsafe_inbound.len() + block.failsafe_outbound.len();
             entries > 0
