@@ -1,5 +1,6 @@
 //! The meaning of policies: the proven model, its validation with all errors and warnings, and the plain judge.
 
+pub mod bogons;
 mod failsafe;
 pub mod judge;
 pub mod model;

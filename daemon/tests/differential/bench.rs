@@ -75,7 +75,8 @@ impl Bench {
         let link = |name: &&str| {
             let facts = facts.iter().find(|facts| facts.name == **name).unwrap().clone();
             let LinkFacts { ifindex, ref name, device, accepts_router_advertisements } = facts;
-            Link { interface: Interface { ifindex, name: name.clone(), device, accepts_router_advertisements }, facts, xdp: false }
+            let interface = Interface { ifindex, name: name.clone(), device, accepts_router_advertisements, adopt_until: 0, routes: None };
+            Link { interface, facts, xdp: false }
         };
         let pinned = |map: &str| sys::Map::open(&mount.join(format!("abi{}/maps/{map}", abi::NP_ABI))).unwrap();
         Bench {

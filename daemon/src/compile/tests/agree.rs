@@ -7,7 +7,7 @@ use super::random;
 use crate::compile::ruleset::{DeviceKind, LinkFacts, Ruleset};
 use crate::compile::{compile, compile_within};
 use crate::policy::judge::fixture::{chain, peer, policy, rule, set_of};
-use crate::policy::judge::{Interface, IpPacket, L4, Packet, judge_by_rules};
+use crate::policy::judge::{Interface, IpPacket, L4, Packet, Sender, judge_by_rules};
 use crate::policy::model::{Action, DefaultAction, Hook, Policy, PolicySet, Rule};
 use crate::policy::reason::Reason;
 
@@ -76,7 +76,8 @@ fn a_pass_skips_its_policy_in_all_layers() {
         fragment: None,
         l4: L4::None,
     };
-    let packet = Packet { hook: Hook::Ingress, tags: [0, 0], ethertype: 0x0800, length: 60, refusal: None, ip: Some(ip) };
+    let packet =
+        Packet { hook: Hook::Ingress, tags: [0, 0], ethertype: 0x0800, length: 60, sender: Sender::default(), refusal: None, ip: Some(ip) };
     for comfortable in [0, 1 << 16] {
         let ruleset = compile_within(&set, &[link(1, "eth0")], comfortable).unwrap();
         assert_eq!(ruleset.core.layers.len(), if comfortable == 0 { 2 } else { 1 });

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
-use crate::policy::judge::{Fragment, Icmp, IpPacket, L4, PROTOCOL_UNKNOWN, Packet, Tcp};
+use crate::policy::judge::{Fragment, Icmp, IpPacket, L4, PROTOCOL_UNKNOWN, Packet, Sender, Tcp};
 use crate::policy::model::*;
 
 const NETS: [&str; 11] = [
@@ -186,6 +186,14 @@ pub fn packet() -> impl Strategy<Value = Packet> {
             let fragment = later.then_some(Fragment { id: 1, protocol: 0, offset: 64, more: false, l4: [0; 20], l4_length: 0 });
             let ip = IpPacket { source: address(addresses.0), destination: address(addresses.1), protocol, hop_limit: 64, fragment, l4 };
             let hook = if egress { Hook::Egress } else { Hook::Ingress };
-            Packet { hook, tags, ethertype: if v6 { 0x86DD } else { 0x0800 }, length: 100, refusal: None, ip: Some(ip) }
+            Packet {
+                hook,
+                tags,
+                ethertype: if v6 { 0x86DD } else { 0x0800 },
+                length: 100,
+                sender: Sender::default(),
+                refusal: None,
+                ip: Some(ip),
+            }
         })
 }
