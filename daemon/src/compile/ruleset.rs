@@ -111,9 +111,9 @@ pub enum SetSlot {
 }
 
 impl Core {
-    /// Entries of `rule_counters`: one a rule, then one a chain.
+    /// Entries of `rule_counters`: one a rule, one a chain, then one a chain with an audit policy whose default is deny.
     pub fn counters(&self) -> usize {
-        self.rules.len() + self.chains.len()
+        self.rules.len() + self.chains.len() + self.chains.iter().filter(|chain| chain.audit_counter != abi::NP_NONE).count()
     }
 
     /// SHA-256 of everything in here, names included: equal digests mean that nothing has to be done.
