@@ -45,7 +45,7 @@
 #define NP_RINGS 2                /* ring_heads: where each ring is written next, then where it is swept next */
 #define NP_MAX_CLASSES (1 << 16)  /* kinds of addresses, in one generation */
 #define NP_MAX_FAILSAFE 64        /* entries: one bit each */
-#define NP_SCRATCH_SIZE 808      /* bytes of the programs' own per-packet state (state.h); of no interest to the daemon */
+#define NP_SCRATCH_SIZE 1000     /* bytes of the programs' own per-packet state (state.h); of no interest to the daemon */
 #define NP_MAX_REASONS 64         /* counters kept for each hook */
 #define NP_EVENT_RING (1 << 20)   /* bytes */
 #define NP_PORTS 65536

@@ -41,7 +41,6 @@ SEC("classifier/np_tc_epilogue") int np_tc_epilogue(struct __sk_buff *ctx)
 		return NP_VERDICT_DROP;
 	np_write_flow(st);
 	np_write_fragment(st);
-	if (st->log)
-		np_send_event(st);
+	np_send_events(st);
 	return np_finish(st->packet.hook & 1, st->reason);
 }

@@ -56,6 +56,16 @@ pub const TC_POLICY: Object = Object {
         "addresses4",
         "addresses6",
         "classes",
+        "sets",
+        "set_lists",
+        "source_checks",
+        "macs",
+        "routes4",
+        "routes6",
+        "route_links",
+        "limits",
+        "buckets",
+        "conditions",
         "failsafe",
         "chains",
         "layers",
@@ -109,13 +119,13 @@ pub const XDP_MAIN: Object = Object {
     maps: &["generation", "slots", "links", "reasons", "xdp_scratch", "xdp_programs"],
 };
 
-/// Deny sets at XDP; one instance a generation, at `xdp_programs[generation % NP_SLOTS]`.
+/// Deny sets and rates of sources at XDP; one instance a generation, at `xdp_programs[generation % NP_SLOTS]`.
 pub const XDP_POLICY: Object = Object {
     name: "xdp_policy",
     bytes: object!("xdp_policy.o"),
     loader: Loader::Redbpf,
     programs: &["np_xdp_policy"],
-    maps: &["addresses4", "addresses6", "classes", "failsafe", "reasons", "xdp_scratch"],
+    maps: &["addresses4", "addresses6", "classes", "sets", "set_lists", "limits", "buckets", "failsafe", "reasons", "xdp_scratch"],
 };
 
 /// All of them.
