@@ -270,7 +270,7 @@ fn arp_may_speak_only_for_permitted_addresses_and_its_own_mac() {
             assert!(bench.arrives(&arp(operation, SENDER, [10, 1, 0, 2])), "operation {operation}: true");
             assert!(bench.arrives(&arp(operation, SENDER, [0; 4])), "operation {operation}: a probe");
             bench.refused(Hook::Ingress, "arp", &arp(operation, SENDER, [10, 1, 0, 9]), "somebody else's address");
-            bench.refused(Hook::Ingress, "arp", &arp(operation, SENDER, [10, 1, 0, 1]), "this host's address");
+            bench.refused(Hook::Ingress, "arp", &arp(operation, SENDER, [10, 2, 0, 1]), "this host's address");
             bench.refused(Hook::Ingress, "arp", &arp(operation, STRANGER, [10, 1, 0, 2]), "somebody else's MAC inside");
             bench.refused(Hook::Ingress, "arp", &arp(operation, STRANGER, [0; 4]), "a probe with somebody else's MAC");
             bench.refused(Hook::Ingress, "arp", &arp(operation, STRANGER, [10, 1, 0, 2]).vlan(7), "inside a tag");
