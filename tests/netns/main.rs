@@ -20,6 +20,8 @@ mod forwarding;
 mod fragments;
 mod order;
 mod refused;
+mod reject;
+mod reject_wire;
 mod xdp_deny_sets;
 
 mod anti_spoof;

@@ -50,6 +50,11 @@ use crate::compile::ruleset::{LinkFacts, Ruleset};
 use crate::plan::observed::{GenerationWord, TcAttachment};
 use crate::plan::{self, Action, Observed};
 
+/// Names of the interfaces of this network namespace; needs no root.
+pub fn interface_names() -> Result<Vec<String>> {
+    Ok(links::list()?.into_values().map(|interface| interface.name).collect())
+}
+
 /// What an execution did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outcome {

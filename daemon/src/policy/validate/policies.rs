@@ -123,7 +123,9 @@ fn isolated(block: &PolicyBlock, report: &mut Report) -> Option<[bool; 2]> {
         let found = directions.map(|(direction, _, rules)| !rules.is_empty() || default(direction).is_some());
         if found == [false, false] && !block.xdp.as_ref().is_some_and(xdp::refuses) && !report.has_error_within(block.span) {
             let help = "add rules, a `default_action` or `policy_types`; an isolated direction refuses what no rule allows";
-            report.warning(block.span, "the policy isolates no direction: by itself it refuses nothing").help(help);
+            let audit = block.mode.as_ref().is_some_and(|mode| mode.value == "audit");
+            let verb = if audit { "judges" } else { "refuses" };
+            report.warning(block.span, format!("the policy isolates no direction: by itself it {verb} nothing")).help(help);
         }
         return Some(found);
     };
