@@ -99,6 +99,11 @@ impl Cli<'_> {
         }
     }
 
+    /// The warnings, as one text.
+    pub fn warnings(&self) -> String {
+        self.status()["warnings"].to_string()
+    }
+
     /// Waits until the running generation is another than that.
     pub fn wait_for_other(&self, than: &Value) {
         let changed = wait::poll(Duration::from_secs(10), || (self.generation() != *than).then_some(()));
@@ -115,6 +120,11 @@ impl Cli<'_> {
         let rules = self.json("rules");
         let list = rules.as_array().or_else(|| rules["rules"].as_array()).unwrap_or_else(|| panic!("no list of rules in {rules}"));
         list.iter().find(|rule| rule["id"] == id).unwrap_or_else(|| panic!("no rule {id} in {rules}")).clone()
+    }
+
+    /// Every drop counter so far.
+    pub fn reasons(&self) -> BTreeMap<String, u64> {
+        reasons(&self.status())
     }
 
     /// Packets that a rule judged.

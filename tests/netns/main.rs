@@ -24,6 +24,14 @@ mod reject;
 mod reject_wire;
 mod xdp_deny_sets;
 
+mod anti_spoof;
+mod audit;
+mod expires;
+mod limit;
+mod log_limit;
+mod rate_limit;
+mod set_commands;
+
 mod conntrack_icmp;
 mod conntrack_limits;
 mod conntrack_tcp;
