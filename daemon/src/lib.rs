@@ -6,10 +6,12 @@
 pub mod cli;
 pub mod compile;
 pub mod kernel;
+pub mod owners;
 pub mod plan;
 pub mod policy;
 pub mod reconcile;
 pub mod report;
 pub mod schema;
+pub mod sets;
 pub mod source;
 pub mod trigger;

@@ -45,7 +45,7 @@
 #define NP_RINGS 2                /* ring_heads: where each ring is written next, then where it is swept next */
 #define NP_MAX_CLASSES (1 << 16)  /* kinds of addresses, in one generation */
 #define NP_MAX_FAILSAFE 64        /* entries: one bit each */
-#define NP_SCRATCH_SIZE 808      /* bytes of the programs' own per-packet state (state.h); of no interest to the daemon */
+#define NP_SCRATCH_SIZE 1000     /* bytes of the programs' own per-packet state (state.h); of no interest to the daemon */
 #define NP_MAX_REASONS 64         /* counters kept for each hook */
 #define NP_EVENT_RING (1 << 20)   /* bytes */
 #define NP_PORTS 65536
@@ -129,6 +129,7 @@ enum np_timeout {
 
 #define NP_SLOT_KEEP 0x1    /* established = "keep": flows are not judged again */
 #define NP_SLOT_LOOSE 0x2   /* a mid-stream TCP packet may open a flow */
+#define NP_SLOT_TRIAL 0x4   /* never stored: what the programs make of a deadline that is not over */
 
 /* slots: array[NP_SLOTS]. What main needs to know of a generation. `generation` differs from the word: slot is stale, drop. */
 struct np_slot {

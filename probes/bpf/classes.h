@@ -5,6 +5,7 @@
 
 #include "maps.h"
 #include "parse_l4.h"
+#include "sets.h"
 #include "state.h"
 
 MAP_ADDRESSES4;
@@ -66,24 +67,39 @@ INLINE int np_is_excused(const struct np_state *st, const struct np_tuple *t, co
 	return (bits & class->failsafe_nets) != 0;
 }
 
+/* Whether the interface's deny sets hold the source, the static ones by its class. */
+INLINE int np_find_in_deny_sets(struct np_state *st, const struct np_tuple *t, const struct np_class *class)
+{
+	__u64 until;
+
+	if (class->deny_groups & st->link.deny_groups)
+		return NP_IN_SET;
+	if (!st->link.deny_sets.count)
+		return NP_IN_NONE;
+	np_make_element(st, t->family, t->src);
+	return np_find_in_sets(st, st->link.deny_sets, &until);
+}
+
 /* Stage 2, at the ingress hook only. */
 INLINE __u32 np_deny_set(struct np_state *st, const struct np_tuple *t)
 {
 	int refuse_part = t->part != NP_WHOLE && (st->link.flags & NP_LINK_DROP_FRAGMENTS);
 	struct np_class *class;
 	__u32 index;
-	int denied;
+	int found;
 
-	if (t->hook != NP_HOOK_INGRESS || (!st->link.deny_groups && !refuse_part))
+	if (t->hook != NP_HOOK_INGRESS || (!np_has_deny_sets(st) && !refuse_part))
 		return 0;
 	index = np_source_class(st, t);
 	class = bpf_map_lookup_elem(&classes, &index);
 	if (!class)
 		return NP_R_INTERNAL;
-	denied = (class->deny_groups & st->link.deny_groups) != 0;
-	if ((!denied && !refuse_part) || np_is_excused(st, t, class))
+	found = np_find_in_deny_sets(st, t, class);
+	if (found == NP_NO_SET)
+		return NP_R_INTERNAL;
+	if ((found == NP_IN_NONE && !refuse_part) || np_is_excused(st, t, class))
 		return 0;
-	return denied ? NP_R_DENY_SET : NP_R_FRAGMENTS_REFUSED;
+	return found == NP_IN_SET ? NP_R_DENY_SET : NP_R_FRAGMENTS_REFUSED;
 }
 
 #endif

@@ -65,10 +65,20 @@ INLINE int np_answers_syn(const struct np_flow *flow, const struct np_state *st)
 	return flow->state != NP_FLOW_NEW || st->ack == flow->isn + 1;
 }
 
+/* Another generation judged the flow, a set has changed since, or something that allowed it has expired. */
+INLINE int np_is_stale(const struct np_state *st, const struct np_flow *flow)
+{
+	if (st->slot_flags & NP_SLOT_KEEP)
+		return 0;
+	if (flow->generation != st->generation || flow->epoch != st->epoch)
+		return 1;
+	return flow->expires && flow->expires <= st->now;
+}
+
 INLINE void np_note_flow(struct np_state *st, const struct np_flow *flow)
 {
 	st->forward = st->kind == NP_KIND_ERROR ? 0 : flow->opener == st->packet.hook;
-	st->stale = flow->generation != st->generation && !(st->slot_flags & NP_SLOT_KEEP);
+	st->stale = np_is_stale(st, flow);
 	st->fits = np_answers_syn(flow, st);
 	st->rule = flow->rule;
 	if (st->stale)

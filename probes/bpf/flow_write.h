@@ -3,7 +3,7 @@
  * Makes, changes, moves and deletes flows. Only the epilogue does so, and main for packets of established flows.
  *
  * Counts and times are written through the looked-up pointer. The element behind it may be deleted and given to another flow
- * at the same moment; so what decides about later packets (generation, a move between tables) is written under the table's
+ * at the same moment; so what decides about later packets (who judged it and until when that holds, a move between tables) is written under the table's
  * own lock, by a whole update.
  */
 #ifndef NETPOL_FLOW_WRITE_H
@@ -25,6 +25,15 @@ INLINE void np_refuse_full(struct np_state *st)
 		st->reason = NP_R_CONNTRACK_FULL;
 }
 
+/* This generation allows the flow, with the sets as they are, until something expires. */
+INLINE void np_stamp(struct np_state *st, struct np_flow *flow)
+{
+	flow->generation = st->generation;
+	flow->epoch = st->epoch;
+	flow->expires = st->expires;
+	flow->rule = st->rule;
+}
+
 INLINE void np_fill_new_flow(struct np_state *st, __u8 state)
 {
 	struct np_flow empty = { 0 };
@@ -35,8 +44,7 @@ INLINE void np_fill_new_flow(struct np_state *st, __u8 state)
 	flow->created = st->now;
 	flow->packets[0] = 1;
 	flow->bytes[0] = st->length;
-	flow->generation = st->generation;
-	flow->rule = st->rule;
+	np_stamp(st, flow);
 	flow->isn = st->seq;
 	flow->state = state;
 	flow->opener = st->packet.hook;
@@ -138,10 +146,8 @@ INLINE void np_continue_flow(struct np_state *st)
 	st->flow = *flow;
 	if (answered)
 		st->flow.state = st->packet.protocol == NP_TCP ? np_state_by_fins(flow) : NP_FLOW_ANSWERED;
-	if (st->todo & NP_DO_STAMP) {
-		st->flow.generation = st->generation;
-		st->flow.rule = st->rule;
-	}
+	if (st->todo & NP_DO_STAMP)
+		np_stamp(st, &st->flow);
 	np_store_flow(st, answered);
 }
 

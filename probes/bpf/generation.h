@@ -61,6 +61,7 @@ INLINE int np_select(struct np_state *st, __u32 ifindex, struct np_slot **select
 	if (!word)
 		return NP_BROKEN;
 	both = *(volatile __u64 *)&word->generations;
+	st->epoch = *(volatile __u32 *)&word->set_epoch;
 	st->generation = (__u32)both;
 	if (!st->generation)
 		return NP_UNTOUCHED;
@@ -77,7 +78,7 @@ INLINE int np_select(struct np_state *st, __u32 ifindex, struct np_slot **select
 			return NP_BROKEN;
 	}
 	st->slot = st->generation % NP_SLOTS;
-	st->slot_flags = slot->flags;
+	st->slot_flags = slot->flags | (slot->deadline ? NP_SLOT_TRIAL : 0);
 	*selected = slot;
 	return np_select_link(st, ifindex);
 }

@@ -37,6 +37,7 @@ INLINE __u32 np_parse(np_ctx *ctx, struct np_state *st, int raw)
 #endif
 	if (reason)
 		return reason;
+	st->l3_offset = offset;
 	if (st->ethertype == NP_ETH_IP)
 		reason = np_parse_ip4(ctx, st, offset);
 	else if (st->ethertype == NP_ETH_IPV6)

@@ -62,6 +62,24 @@ enum np_memory {
 	NP_MEMORY_CONFLICT = 2, /* another first fragment, with other bytes */
 };
 
+/* What is being judged, and so what the verdict of the rules means. */
+enum np_next {
+	NP_DECIDED = 0, /* st->reason holds */
+	NP_JUDGE_PACKET = 1,
+	NP_JUDGE_OPENING = 2, /* st->judged is the flow's opening packet */
+	NP_JUDGE_AUDIT = 3,   /* the packet passes, whatever policies in audit mode say */
+};
+
+/* What a policy in audit mode would have said of the packet. */
+struct np_audit {
+	__u32 rule; /* NP_NONE = its default */
+	__u8 reason;
+	__u8 audit; /* np_rule.audit */
+	__u8 pad[2];
+};
+
+#define NP_MAX_AUDIT_EVENTS 8 /* of one packet; a power of 2 */
+
 /* What the epilogue does besides counting. */
 #define NP_DO_CREATE 0x01      /* a flow for this packet */
 #define NP_DO_ESTABLISHED 0x02 /* with CREATE: it is established at once */
@@ -77,12 +95,14 @@ struct np_state {
 	__u64 tick;
 	struct np_link link;
 	__u32 generation;
+	__u32 epoch; /* np_word.set_epoch, read before any set is */
 	__u32 slot;
 	__u32 slot_flags; /* NP_SLOT_* */
 	__u32 ifindex;
 
 	/* the packet */
 	__u32 length; /* bytes of the frame */
+	__u32 l3_offset; /* bytes before the network header; 0 = a device without link header */
 	__u32 l4_offset;
 	__u32 l4_bytes; /* L4 header and payload, by the IP header's word */
 	__u32 payload;  /* TCP: bytes after its header */
@@ -104,12 +124,12 @@ struct np_state {
 	__u32 destination_class;
 	__u8 kind;
 	__u8 table;
-	__u8 stale;   /* the flow was judged by another generation */
+	__u8 stale;   /* the flow has to be judged again */
 	__u8 forward; /* from the side that opened the flow */
 	__u8 fits;    /* SYN-ACK: it answers the flow's SYN */
 	__u8 memory;
 	__u8 remembered_reason;
-	__u8 pad2;
+	__u8 reject_with; /* enum np_reject, where the reason is NP_R_REJECT */
 	__u32 remembered_rule;
 
 	/* the verdict */
@@ -119,23 +139,38 @@ struct np_state {
 	__u32 chain;
 	__u32 log;
 	__u32 forgotten; /* FORGET() */
+	__u32 pad2;
+	__u64 expires; /* boot time, ns: until then the verdict holds if no map changes; 0 = no end */
 
 	/* the walk through the rules; it may take several runs of the policy program */
-	__u32 walking; /* enum np_next of what is being judged; 0 = no walk has begun */
+	__u32 walking; /* enum np_next of what is being judged; NP_DECIDED = no walk has begun */
 	__u32 from_policy; /* lowest rank that may still speak */
-	__u32 steps;
+	__u32 steps;   /* candidates taken off the lists */
+	__u32 asked;   /* conditions asked */
 	__u32 lists;
 	__u32 best;
 	__u32 head[NP_MAX_LAYERS];
 	struct np_list list[NP_MAX_LAYERS];
+	__u64 spoken; /* bits of np_rule.audit: policies in audit mode of which a rule has matched */
+	__u32 audits;
+	struct np_audit audit[NP_MAX_AUDIT_EVENTS];
 
 	struct np_flow_key key;
 	struct np_flow flow;
 	struct np_fragment_key fragment_key;
 	struct np_fragment fragment;
 	struct np_event event;
+	struct np_element_key element;
+	struct np_bucket_key bucket;
+	struct np_mac_key mac;  /* the frame's source */
+	__u32 claimed[4];       /* address that ARP or neighbour discovery speaks for */
 	__u8 buffer[64]; /* header bytes that are not in the linear part */
 };
+
+INLINE int np_has_deny_sets(const struct np_state *st)
+{
+	return st->link.deny_groups || st->link.deny_sets.count;
+}
 
 _Static_assert(sizeof(struct np_state) == NP_SCRATCH_SIZE, "NP_SCRATCH_SIZE of abi.h is the size of struct np_state");
 

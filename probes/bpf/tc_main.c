@@ -3,6 +3,7 @@
  * First program at every tc hook, the same for all generations: parse, choose the generation, find the flow.
  * A packet of an established flow that the running generation allows ends here; all others are judged by its policy program.
  */
+#include "answer_pass.h"
 #include "flow_lookup.h"
 #include "fragments.h"
 #include "generation.h"
@@ -29,13 +30,28 @@ INLINE void np_reset_state(struct np_state *st)
 	st->destination_class = NP_NONE;
 }
 
+/* Whether something about every arriving packet is asked by the policy program. */
+INLINE int np_asks_arrivals(const struct np_state *st)
+{
+	if ((st->link.flags & NP_LINK_ANTI_SPOOF) && st->link.chain[NP_HOOK_INGRESS] != NP_NONE)
+		return 1;
+	/* Where XDP is, it has looked at deny sets and counted the packet. */
+	return !(st->link.flags & NP_LINK_XDP) && (np_has_deny_sets(st) || st->link.limit_packets != NP_NONE);
+}
+
+/* Whether an ARP frame may pass without a look at it. */
+INLINE int np_is_free_arp(const struct np_state *st)
+{
+	return st->ethertype == NP_ETH_ARP &&
+	       (st->packet.hook != NP_HOOK_INGRESS || !(st->link.flags & NP_LINK_ANTI_SPOOF));
+}
+
 /* Whether a packet of this flow may be accepted without the policy program: nothing about it can still be refused. */
 INLINE int np_is_plain(const struct np_state *st)
 {
 	if (st->table != NP_TABLE_CONNECTIONS || st->stale || st->packet.part != NP_WHOLE)
 		return 0;
-	/* Where XDP does not look at deny sets, tc does so for every arriving packet. */
-	if (st->packet.hook == NP_HOOK_INGRESS && st->link.deny_groups && !(st->link.flags & NP_LINK_XDP))
+	if (st->packet.hook == NP_HOOK_INGRESS && np_asks_arrivals(st))
 		return 0;
 	if (st->kind == NP_KIND_SEGMENT)
 		return !(st->packet.tcp_flags & (NP_RST | NP_FIN));
@@ -89,13 +105,15 @@ INLINE int np_main(np_ctx *ctx, __u8 hook, int raw)
 	}
 	if (!slot)
 		return np_finish(hook, NP_R_INTERNAL);
+	if (np_is_answer(ctx, st, hook))
+		return np_finish(hook, NP_ACCEPTED);
 	np_reset_packet(ctx, st, hook);
 	np_reset_state(st);
 	reason = np_parse(ctx, st, raw);
 	if (reason)
 		return np_finish(hook, np_refuses_parse(st, hook, reason) ? reason : NP_ACCEPTED);
 	if (st->packet.family == 0) {
-		if (st->ethertype == NP_ETH_ARP || st->link.chain[hook] == NP_NONE)
+		if (np_is_free_arp(st) || st->link.chain[hook] == NP_NONE)
 			return np_finish(hook, NP_ACCEPTED);
 	} else if (np_is_accepted_here(ctx, st, slot)) {
 		return np_finish(hook, NP_ACCEPTED);

@@ -3,6 +3,7 @@
  * One instance a generation, bound to that generation's maps: stages 2 to 7. Reads state, writes none but counters; what has
  * to be written to flows and fragments is left as NP_DO_* for the epilogue.
  */
+#include "antispoof.h"
 #include "context.h"
 #include "rules.h"
 #include "stages.h"
@@ -12,24 +13,20 @@ MAP_ETHERTYPES;
 MAP_TC_SCRATCH;
 MAP_TC_PROGRAMS;
 
-/* Which tuple has to be judged by stages 6 and 7, if any. */
-enum np_next {
-	NP_DECIDED = 0,     /* st->reason holds */
-	NP_JUDGE_PACKET = 1,
-	NP_JUDGE_OPENING = 2, /* st->judged, the flow's opening packet */
-};
-
 INLINE int np_decide(struct np_state *st, __u32 reason)
 {
 	st->reason = reason;
 	return NP_DECIDED;
 }
 
-/* Stage 3. */
-INLINE int np_judge_ethertype(struct np_state *st)
+/* Stages 2c and 3 of what is no IP. The hook is isolated; ARP comes here only where it is checked. */
+INLINE int np_judge_ethertype(np_ctx *ctx, struct np_state *st)
 {
 	struct np_ethertype_key key = { .group = st->link.ethertype_group, .ethertype = st->ethertype };
+	__u32 reason = np_anti_spoof(ctx, st);
 
+	if (reason || st->ethertype == NP_ETH_ARP)
+		return np_decide(st, reason);
 	return np_decide(st, bpf_map_lookup_elem(&ethertypes, &key) ? NP_ACCEPTED : NP_R_ETHERTYPE);
 }
 
@@ -47,21 +44,47 @@ INLINE __u32 np_creation(const struct np_state *st)
 	return 0;
 }
 
-/* A hook that no policy isolates: state is kept, nothing is refused. */
+/* A mid-stream TCP packet may open a flow: always, or while the connections that were there before us are adopted. */
+INLINE int np_is_loose(const struct np_state *st)
+{
+	return (st->slot_flags & NP_SLOT_LOOSE) || st->link.adopt_until > st->now;
+}
+
+/* Whether the rules would judge this packet, if there were any that isolate its hook. */
+INLINE int np_is_for_rules(const struct np_state *st)
+{
+	int has_flow = st->table != NP_TABLE_NONE;
+
+	switch (st->kind) {
+	case NP_KIND_STATELESS:
+	case NP_KIND_ALWAYS:
+		return 1;
+	case NP_KIND_OPENS:
+		return !has_flow;
+	case NP_KIND_SEGMENT:
+		return !has_flow && np_is_loose(st);
+	}
+	return 0;
+}
+
+/* A hook that no policy isolates: state is kept, nothing is refused. Policies in audit mode may judge what opens flows. */
 INLINE int np_watch(struct np_state *st)
 {
-	int loose = st->slot_flags & NP_SLOT_LOOSE;
+	int is_audited = st->link.audit_chain[st->packet.hook & 1] != NP_NONE;
 
 	if (st->kind == NP_KIND_ERROR || st->kind == NP_KIND_LATER)
 		return np_decide(st, NP_ACCEPTED);
 	if (st->table == NP_TABLE_NONE) {
-		if (st->kind != NP_KIND_SEGMENT || loose)
+		if (st->kind != NP_KIND_SEGMENT || np_is_loose(st))
 			st->todo |= np_creation(st);
 		st->rule = NP_NONE;
 	} else if (st->kind != NP_KIND_SYNACK || st->fits) {
 		st->todo |= NP_DO_TOUCH;
 	}
-	return np_decide(st, NP_ACCEPTED);
+	np_decide(st, NP_ACCEPTED);
+	if (!is_audited || !np_is_for_rules(st) || np_is_failsafe(st, &st->packet))
+		return NP_DECIDED;
+	return NP_JUDGE_AUDIT;
 }
 
 /* A packet of a live flow: passes, or the flow has to be judged again first. */
@@ -98,7 +121,7 @@ INLINE int np_judge_state(struct np_state *st)
 	case NP_KIND_SEGMENT:
 		if (has_flow)
 			return np_follow_flow(st);
-		if (!(st->slot_flags & NP_SLOT_LOOSE))
+		if (!np_is_loose(st))
 			return np_decide(st, NP_R_NO_CONNECTION);
 		st->todo |= np_creation(st);
 		return NP_JUDGE_PACKET;
@@ -120,15 +143,28 @@ INLINE void np_accept_failsafe(struct np_state *st)
 	st->todo |= NP_DO_ANYWAY | (st->table == NP_TABLE_NONE ? np_creation(st) : NP_DO_TOUCH);
 }
 
-/* Stages 2 to 5 of the packet itself. */
-INLINE int np_judge_packet(struct np_state *st)
+/* Stages 2 and 2b of the packet itself. Where XDP is, it has counted the packet. */
+INLINE __u32 np_judge_arrival(struct np_state *st)
 {
 	__u32 reason = np_deny_set(st, &st->packet);
+
+	if (reason || (st->link.flags & NP_LINK_XDP))
+		return reason;
+	return np_rate_of_source(st, &st->packet);
+}
+
+/* Stages 2 to 5 of the packet itself. */
+INLINE int np_judge_packet(np_ctx *ctx, struct np_state *st)
+{
+	__u32 reason = np_judge_arrival(st);
 
 	if (reason)
 		return np_decide(st, reason);
 	if (st->link.chain[st->packet.hook & 1] == NP_NONE)
 		return np_watch(st);
+	reason = np_anti_spoof(ctx, st);
+	if (reason)
+		return np_decide(st, reason);
 	if (st->memory == NP_MEMORY_CONFLICT) {
 		st->todo |= NP_DO_FORGET;
 		return np_decide(st, NP_R_FRAGMENT_CONFLICT);
@@ -142,7 +178,7 @@ INLINE int np_judge_packet(struct np_state *st)
 	return np_judge_state(st);
 }
 
-/* Stages 2 and 4 of the opening packet of a flow of another generation. 1 = decided. */
+/* Stages 2 and 4 of the opening packet of a flow that is stale. 1 = decided. */
 INLINE int np_is_opening_decided(struct np_state *st)
 {
 	__u32 reason;
@@ -165,6 +201,13 @@ INLINE int np_is_opening_decided(struct np_state *st)
 /* What the verdict on st->judged means for the packet and its flow. */
 INLINE void np_conclude(struct np_state *st, __u32 judged)
 {
+	if (judged == NP_JUDGE_AUDIT) {
+		st->reason = NP_ACCEPTED;
+		st->rule = NP_NONE;
+		st->log = 0;
+		st->expires = 0;
+		return;
+	}
 	if (judged == NP_JUDGE_PACKET) {
 		if (st->reason != NP_ACCEPTED)
 			st->todo &= NP_DO_REMEMBER;
@@ -173,17 +216,25 @@ INLINE void np_conclude(struct np_state *st, __u32 judged)
 	if (st->reason == NP_ACCEPTED)
 		st->todo |= NP_DO_STAMP;
 	else
-		st->todo = (st->todo & NP_DO_REMEMBER) | NP_DO_DELETE;
+		/* What a ruleset on trial refuses may be allowed again a minute later: such flows stand still. */
+		st->todo = (st->todo & NP_DO_REMEMBER) | (st->slot_flags & NP_SLOT_TRIAL ? 0 : NP_DO_DELETE);
+}
+
+INLINE __u32 np_chain_of(const struct np_state *st, int next)
+{
+	__u32 hook = st->judged.hook & 1;
+
+	return next == NP_JUDGE_AUDIT ? st->link.audit_chain[hook] : st->link.chain[hook];
 }
 
 /* Stages 2 to 6, and the candidates of stage 7. Afterwards the packet is decided, or st->walking says what is judged. */
-INLINE void np_begin(struct np_state *st)
+INLINE void np_begin(np_ctx *ctx, struct np_state *st)
 {
-	int next = np_judge_packet(st);
+	int next = np_judge_packet(ctx, st);
 
 	if (next == NP_DECIDED)
 		return;
-	if (next == NP_JUDGE_PACKET)
+	if (next != NP_JUDGE_OPENING)
 		st->judged = st->packet;
 	else if (np_is_opening_decided(st)) {
 		np_conclude(st, next);
@@ -193,13 +244,24 @@ INLINE void np_begin(struct np_state *st)
 	if (np_is_essential(st, &st->judged)) {
 		st->reason = NP_ACCEPTED;
 		st->rule = NP_NONE;
-		st->todo &= ~(NP_DO_CREATE | NP_DO_ESTABLISHED);
+		if (next != NP_JUDGE_AUDIT)
+			st->todo &= ~(NP_DO_CREATE | NP_DO_ESTABLISHED);
 		np_conclude(st, next);
-	} else if (np_begin_rules(st, st->link.chain[st->judged.hook & 1])) {
+	} else if (np_begin_rules(st, np_chain_of(st, next))) {
 		st->walking = next;
 	} else {
 		np_conclude(st, next);
 	}
+}
+
+/* What only this program and the epilogue read; main does not spend time on it. */
+INLINE void np_reset_verdict(struct np_state *st)
+{
+	st->chain = st->link.chain[st->packet.hook & 1];
+	st->expires = 0;
+	st->spoken = 0;
+	st->audits = 0;
+	st->reject_with = NP_REJECT_UNSTATED;
 }
 
 SEC("classifier/np_tc_policy") int np_tc_policy(np_ctx *ctx)
@@ -211,11 +273,11 @@ SEC("classifier/np_tc_policy") int np_tc_policy(np_ctx *ctx)
 	if (!st)
 		return NP_VERDICT_DROP;
 	if (!st->walking) {
-		st->chain = st->link.chain[st->packet.hook & 1];
+		np_reset_verdict(st);
 		if (st->packet.family == 0)
-			np_judge_ethertype(st);
+			np_judge_ethertype(ctx, st);
 		else
-			np_begin(st);
+			np_begin(ctx, st);
 		BARRIER();
 	}
 	if (st->walking) {

@@ -16,12 +16,14 @@ INLINE __u32 np_refuse_early(struct np_state *st, __u32 reason)
 	return reason && np_refuses_parse(st, NP_HOOK_INGRESS, reason) ? reason : NP_ACCEPTED;
 }
 
-/* Whether stage 2 could refuse this packet. */
+/* Whether stages 2 and 2b could refuse this packet. */
 INLINE int np_may_be_denied(const struct np_state *st)
 {
 	if (st->packet.family == 0)
 		return 0;
-	return st->link.deny_groups || (st->packet.part != NP_WHOLE && (st->link.flags & NP_LINK_DROP_FRAGMENTS));
+	if (np_has_deny_sets(st) || st->link.limit_packets != NP_NONE || st->link.limit_syns != NP_NONE)
+		return 1;
+	return st->packet.part != NP_WHOLE && (st->link.flags & NP_LINK_DROP_FRAGMENTS);
 }
 
 SEC("xdp/np_xdp_main") int np_xdp_main(struct xdp_md *ctx)

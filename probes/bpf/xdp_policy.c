@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/* One instance a generation: stage 2 at XDP. */
+/* One instance a generation: stages 2 and 2b at XDP. */
 #define NP_XDP
 #include "classes.h"
 #include "context.h"
+#include "limits.h"
 #include "verdict.h"
 
 MAP_XDP_SCRATCH;
@@ -11,11 +12,13 @@ SEC("xdp/np_xdp_policy") int np_xdp_policy(struct xdp_md *ctx)
 {
 	struct np_state *st;
 	__u32 zero = 0;
+	__u32 reason;
 
 	(void)ctx;
 	st = bpf_map_lookup_elem(&xdp_scratch, &zero);
 	if (!st)
 		return np_finish(NP_HOOK_XDP, NP_R_INTERNAL);
 	st->source_class = NP_NONE;
-	return np_finish(NP_HOOK_XDP, np_deny_set(st, &st->packet));
+	reason = np_deny_set(st, &st->packet);
+	return np_finish(NP_HOOK_XDP, reason ? reason : np_rate_of_source(st, &st->packet));
 }

@@ -43,7 +43,7 @@ pub const TC_MAIN: Object = Object {
     bytes: object!("tc_main.o"),
     loader: Loader::Libbpf,
     programs: &["np_tc_ingress", "np_tc_egress", "np_raw_ingress", "np_raw_egress"],
-    maps: &["generation", "slots", "links", "connections", "half_open", "fragments", "reasons", "tc_scratch", "tc_programs"],
+    maps: &["generation", "slots", "links", "connections", "half_open", "fragments", "answers", "reasons", "tc_scratch", "tc_programs"],
 };
 
 /// Stages 2 to 7 at tc; one instance a generation, at `tc_programs[generation % NP_SLOTS]`.
@@ -56,6 +56,16 @@ pub const TC_POLICY: Object = Object {
         "addresses4",
         "addresses6",
         "classes",
+        "sets",
+        "set_lists",
+        "source_checks",
+        "macs",
+        "routes4",
+        "routes6",
+        "route_links",
+        "limits",
+        "buckets",
+        "conditions",
         "failsafe",
         "chains",
         "layers",
@@ -94,6 +104,8 @@ pub const TC_EPILOGUE: Object = Object {
         "half_open_ring",
         "ring_heads",
         "fragments",
+        "answers",
+        "answer_scratch",
         "events",
         "reasons",
         "tc_scratch",
@@ -109,13 +121,13 @@ pub const XDP_MAIN: Object = Object {
     maps: &["generation", "slots", "links", "reasons", "xdp_scratch", "xdp_programs"],
 };
 
-/// Deny sets at XDP; one instance a generation, at `xdp_programs[generation % NP_SLOTS]`.
+/// Deny sets and rates of sources at XDP; one instance a generation, at `xdp_programs[generation % NP_SLOTS]`.
 pub const XDP_POLICY: Object = Object {
     name: "xdp_policy",
     bytes: object!("xdp_policy.o"),
     loader: Loader::Redbpf,
     programs: &["np_xdp_policy"],
-    maps: &["addresses4", "addresses6", "classes", "failsafe", "reasons", "xdp_scratch"],
+    maps: &["addresses4", "addresses6", "classes", "sets", "set_lists", "limits", "buckets", "failsafe", "reasons", "xdp_scratch"],
 };
 
 /// All of them.

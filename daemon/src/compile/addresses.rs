@@ -1,8 +1,8 @@
 //! Addresses: every prefix that anything speaks of, reduced to classes.
 //!
 //! An *atom* is a named set or one prefix written in a policy; a *selector* is the address part of a rule's source or destination,
-//! in terms of atoms. Two addresses are of one class when all selectors, deny groups and failsafe entries see them alike.
-//! Knows no rule and no chain.
+//! in terms of atoms. Two addresses are of one class when all selectors, deny groups, lists of allowed sources, failsafe entries and
+//! the list of bogons see them alike. Sets that can change at run time are no atoms (`sets`). Knows no rule and no chain.
 
 use std::collections::HashMap;
 
@@ -12,6 +12,8 @@ use netpol_probes::abi;
 use super::CompileError;
 use super::classify::Classifier;
 use super::prefixes::{Place, Prefixes};
+use super::sets::is_dynamic;
+use crate::policy::bogons::{BOGONS, EXCEPTIONS, Special};
 use crate::policy::model::{Peer, Set, SetId};
 
 /// Kinds of addresses that one generation can tell apart: entries of the `classes` map.
@@ -42,13 +44,16 @@ pub(super) struct Addresses<'a> {
 /// What an atom consists of, and what else is true inside it.
 struct AtomNets<'a> {
     nets: Nets<'a>,
-    deny_groups: u64,
-    failsafe: u64,
+    /// The bits that are true; a failsafe entry stands in `failsafe_nets` only.
+    record: abi::np_class,
+    /// Traits that are not true, although another atom says so.
+    not_traits: u64,
 }
 
 enum Nets<'a> {
     Set(&'a [IpNet]),
     One(IpNet),
+    Table(Vec<IpNet>),
 }
 
 /// The classes of all addresses.
@@ -86,14 +91,17 @@ impl<'a> Addresses<'a> {
         atoms
     }
 
-    /// The number of a peer's selector; `None` if it reads no address.
+    /// The number of a peer's selector; `None` if it reads no address. What dynamic sets say is left to the rule's condition: where
+    /// one of them is among those that an address may be in, the class cannot say no.
     pub(super) fn selector(&mut self, peer: &Peer) -> Option<u32> {
-        if !peer.reads_address() {
+        let dynamic = |id: &SetId| is_dynamic(self.sets, *id);
+        let everywhere = (peer.nets.is_empty() && peer.sets.is_empty()) || peer.sets.iter().any(dynamic);
+        let not_sets: Vec<SetId> = peer.not_sets.iter().copied().filter(|id| !dynamic(id)).collect();
+        if everywhere && peer.not_nets.is_empty() && not_sets.is_empty() {
             return None;
         }
-        let everywhere = peer.nets.is_empty() && peer.sets.is_empty();
         let any = (!everywhere).then(|| self.atoms(&peer.nets, &peer.sets));
-        let none = self.atoms(&peer.not_nets, &peer.not_sets);
+        let none = self.atoms(&peer.not_nets, &not_sets);
         let selector = Selector { any, none };
         if let Some(known) = self.by_selector.get(&selector) {
             return Some(*known);
@@ -108,15 +116,30 @@ impl<'a> Addresses<'a> {
     pub(super) fn deny_group(&mut self, sets: &[SetId], bit: u64) {
         for id in sets {
             let atom = self.set(*id);
-            self.atoms[atom as usize].deny_groups |= bit;
+            self.atoms[atom as usize].record.deny_groups |= bit;
         }
+    }
+
+    /// These nets and sets are in a group of allowed sources.
+    pub(super) fn source_group(&mut self, nets: &[IpNet], sets: &[SetId], bit: u64) {
+        for atom in self.atoms(nets, sets) {
+            self.atoms[atom as usize].record.source_groups |= bit;
+        }
+    }
+
+    /// Bogons are told from other addresses.
+    pub(super) fn bogons(&mut self) {
+        let mut table = |list: &[Special]| push(&mut self.atoms, Nets::Table(list.iter().map(|special| special.net).collect()));
+        let (bogons, exceptions) = (table(BOGONS), table(EXCEPTIONS));
+        self.atoms[bogons as usize].record.traits = u64::from(abi::NP_TRAIT_BOGON);
+        self.atoms[exceptions as usize].not_traits = u64::from(abi::NP_TRAIT_BOGON);
     }
 
     /// A failsafe entry holds in these nets.
     pub(super) fn failsafe(&mut self, nets: &[IpNet], bit: u64) {
         for net in nets {
             let atom = self.net(*net);
-            self.atoms[atom as usize].failsafe |= bit;
+            self.atoms[atom as usize].record.failsafe_nets |= bit;
         }
     }
 
@@ -130,6 +153,7 @@ impl<'a> Addresses<'a> {
         let prefixes = Prefixes::of(self.atoms.iter().map(|atom| match &atom.nets {
             Nets::Set(nets) => nets,
             Nets::One(net) => std::slice::from_ref(net),
+            Nets::Table(nets) => nets,
         }))?;
         let records: Vec<abi::np_class> = prefixes.places.iter().map(|place| self.record(place, everywhere)).collect();
         let all: Vec<u32> = (0..self.selectors.len() as u32).collect();
@@ -158,17 +182,23 @@ impl<'a> Addresses<'a> {
 
     fn record(&self, place: &Place, everywhere: u64) -> abi::np_class {
         let mut record = abi::np_class { failsafe: everywhere, ..Default::default() };
+        let mut not_traits = 0;
         for atom in place.iter().map(|atom| &self.atoms[*atom as usize]) {
-            record.deny_groups |= atom.deny_groups;
-            record.failsafe |= atom.failsafe;
-            record.failsafe_nets |= atom.failsafe;
+            let abi::np_class { deny_groups, source_groups, failsafe_nets, traits, failsafe: _ } = atom.record;
+            record.deny_groups |= deny_groups;
+            record.source_groups |= source_groups;
+            record.failsafe_nets |= failsafe_nets;
+            record.traits |= traits;
+            not_traits |= atom.not_traits;
         }
+        record.failsafe |= record.failsafe_nets;
+        record.traits &= !not_traits;
         record
     }
 }
 
 fn push<'a>(atoms: &mut Vec<AtomNets<'a>>, nets: Nets<'a>) -> Atom {
-    atoms.push(AtomNets { nets, deny_groups: 0, failsafe: 0 });
+    atoms.push(AtomNets { nets, record: abi::np_class::default(), not_traits: 0 });
     atoms.len() as u32 - 1
 }
 

@@ -8,10 +8,11 @@ use super::CompileError;
 use super::addresses::limit;
 use super::layers::{Layer, LayerRule, Side, Space, spread};
 use super::links::ChainKey;
+use super::lists::Most;
 use super::numbering::Numbering;
 use super::rows::{Passes, Rows};
 use super::ruleset::ChainInfo;
-use crate::policy::model::{Action, Chain, DefaultAction, Policy, PolicySet};
+use crate::policy::model::{Action, Chain, DefaultAction, Mode, Policy, PolicySet};
 
 /// Entries of all views together: 64 MiB of kernel memory.
 const MAX_VIEW_ENTRIES: usize = 1 << 24;
@@ -26,6 +27,9 @@ pub(super) struct Chains<'a> {
     chains: Vec<abi::np_chain>,
     layers: Vec<abi::np_layer>,
     info: Vec<ChainInfo>,
+    /// Where counters of chains begin, and where those of audit defaults do; one for each chain that has such a default.
+    first_counter: u32,
+    next_audit_counter: u32,
 }
 
 /// What the chains have become.
@@ -38,6 +42,23 @@ pub(super) struct Built {
     pub(super) decisions: Vec<(abi::np_decision_key, abi::np_list)>,
     pub(super) candidates: Vec<u32>,
     pub(super) info: Vec<ChainInfo>,
+}
+
+/// A policy of a chain.
+struct Isolating<'a> {
+    rank: u32,
+    policy: &'a Policy,
+    chain: &'a Chain,
+}
+
+impl Isolating<'_> {
+    fn enforces(&self) -> bool {
+        self.policy.mode == Mode::Enforce
+    }
+
+    fn denies(&self) -> bool {
+        self.chain.default_action == DefaultAction::Deny
+    }
 }
 
 /// The `views` array; equal views share a place.
@@ -62,54 +83,77 @@ impl Views {
 }
 
 impl<'a> Chains<'a> {
-    pub(super) fn new(set: &'a PolicySet, numbering: &'a Numbering<'a>, space: Space<'a>, rows: Rows<'a>) -> Chains<'a> {
-        Chains { set, numbering, space, rows, views: Views::default(), chains: Vec::new(), layers: Vec::new(), info: Vec::new() }
+    /// For so many chains.
+    pub(super) fn new(set: &'a PolicySet, numbering: &'a Numbering<'a>, space: Space<'a>, rows: Rows<'a>, count: usize) -> Chains<'a> {
+        let first_counter = numbering.rules.len() as u32;
+        Chains {
+            set,
+            numbering,
+            space,
+            rows,
+            views: Views::default(),
+            chains: Vec::new(),
+            layers: Vec::new(),
+            info: Vec::new(),
+            first_counter,
+            next_audit_counter: first_counter + count as u32,
+        }
     }
 
     /// Adds a chain with its rules (rising).
     pub(super) fn add(&mut self, key: &ChainKey, rules: &[LayerRule]) -> Result<(), CompileError> {
-        let policies: Vec<&Policy> = key.policies.iter().map(|rank| &self.set.policies[*rank as usize]).collect();
-        let names: Vec<String> = policies.iter().map(|policy| policy.name.clone()).collect();
-        let name = format!("the {:?} chain of policies {}", key.direction, names.join(", ")).to_lowercase();
+        let isolating = key.policies.iter().map(|rank| (*rank, &self.set.policies[*rank as usize]));
+        let isolating: Vec<Isolating<'_>> =
+            isolating.filter_map(|(rank, policy)| Some(Isolating { rank, policy, chain: policy.chain(key.direction)? })).collect();
+        let names: Vec<String> = isolating.iter().map(|one| one.policy.name.clone()).collect();
+        let name = format!("the {} chain of policies {}", format!("{:?}", key.direction).to_lowercase(), names.join(", "));
         let layers = spread(self.space, rules, abi::NP_MAX_LAYERS as usize);
         let first_layer = self.layers.len() as u32;
-        let mut compared = 0;
+        let mut most = Most::default();
         for position in 0..layers.len() {
             let index = self.layers.len() as u32;
             let passes = self.passes_elsewhere(&layers, position);
-            compared += self.rows.layer(index, &layers[position], &passes, &name)?;
+            most.add(self.rows.layer(index, &layers[position], &passes, &name)?);
             let (source_view, destination_view) =
                 (self.views.add(&layers[position].source)?, self.views.add(&layers[position].destination)?);
             self.layers.push(abi::np_layer { source_view, destination_view });
         }
-        let what = format!("rules that one packet may have to be compared with in {name}");
-        limit(&what, compared as usize, abi::NP_MAX_CANDIDATES as usize)?;
-        let isolating = policies.into_iter().filter_map(|policy| Some((policy, policy.chain(key.direction)?)));
-        let defaults: Vec<(&Policy, &Chain)> = isolating.collect();
-        let denies = |(_, chain): &&(&Policy, &Chain)| chain.default_action == DefaultAction::Deny;
-        let reads = |side: fn(&Layer) -> &Side| layers.iter().any(|layer| side(layer).view.is_some());
-        self.chains.push(abi::np_chain {
-            first_layer,
-            layers: layers.len() as u32,
-            default_action: if defaults.iter().any(|default| denies(&default)) { abi::NP_DENY } else { abi::NP_ALLOW } as u8,
-            log_default: u8::from(defaults.iter().any(|default| denies(&default) && default.0.log_default_deny)),
-            reads_source: u8::from(reads(|layer| &layer.source)),
-            reads_destination: u8::from(reads(|layer| &layer.destination)),
-            default_counter: (self.numbering.rules.len() + self.chains.len()) as u32,
-            audit_counter: abi::NP_NONE,
-            pad: 0,
-            audit_denies: 0,
-        });
-        if let Some((policy, chain)) = defaults.iter().find(denies).or(defaults.first()) {
+        most.refuse(&self.numbering.rules, &name)?;
+        let record = self.record(first_layer, &layers, &isolating);
+        self.chains.push(record);
+        let deciding = isolating.iter().find(|one| one.enforces() && one.denies()).or(isolating.iter().find(|one| one.enforces()));
+        if let Some(deciding) = deciding.or(isolating.first()) {
             self.info.push(ChainInfo {
                 policies: names,
                 direction: key.direction,
                 hook: key.hook,
-                default_policy: policy.name.clone(),
-                default_origin: chain.default_origin.clone(),
+                default_policy: deciding.policy.name.clone(),
+                default_origin: deciding.chain.default_origin.clone(),
             });
         }
         Ok(())
+    }
+
+    /// Only policies that enforce say what the default is; those in audit mode are asked for what theirs would have been.
+    fn record(&mut self, first_layer: u32, layers: &[Layer], isolating: &[Isolating<'_>]) -> abi::np_chain {
+        let denying = || isolating.iter().filter(|one| one.denies());
+        let enforced = || denying().filter(|one| one.enforces());
+        let reads = |side: fn(&Layer) -> &Side| layers.iter().any(|layer| side(layer).view.is_some());
+        let audit_denies = denying().filter_map(|one| self.numbering.audit(one.rank)).fold(0, |bits, audit| bits | 1 << audit);
+        let audit_counter = if audit_denies == 0 { abi::NP_NONE } else { self.next_audit_counter };
+        self.next_audit_counter += u32::from(audit_denies != 0);
+        abi::np_chain {
+            first_layer,
+            layers: layers.len() as u32,
+            default_action: if enforced().next().is_some() { abi::NP_DENY } else { abi::NP_ALLOW } as u8,
+            log_default: u8::from(enforced().any(|one| one.policy.log_default_deny)),
+            reads_source: u8::from(reads(|layer| &layer.source)),
+            reads_destination: u8::from(reads(|layer| &layer.destination)),
+            default_counter: self.first_counter + self.chains.len() as u32,
+            audit_counter,
+            pad: 0,
+            audit_denies,
+        }
     }
 
     /// All chains, in the order in which they were added.
@@ -120,14 +164,14 @@ impl<'a> Chains<'a> {
         Built { chains, layers, views: views.entries, rows, row_defaults, decisions, candidates: lists.candidates, info }
     }
 
-    /// By policy: the lowest `pass` in the other layers.
+    /// By policy: the lowest `pass` in the other layers, be it with a condition or without.
     fn passes_elsewhere(&self, layers: &[Layer], position: usize) -> Passes {
         let mut passes = BTreeMap::new();
         let others = layers.iter().enumerate().filter(|(other, _)| *other != position);
         for rule in others.flat_map(|(_, layer)| &layer.rules) {
             let numbered = &self.numbering.rules[rule.number as usize];
             if numbered.rule.action == Action::Pass {
-                let lowest = passes.entry(numbered.policy).or_insert(rule.number);
+                let lowest = passes.entry(numbered.rank).or_insert(rule.number);
                 *lowest = rule.number.min(*lowest);
             }
         }

@@ -1,6 +1,7 @@
 //! The digest of a compiled ruleset, by which a restarted daemon recognises what runs.
 //!
-//! Knows every field of [`Core`]; a new field that is forgotten here does not compile.
+//! Knows every field of [`Core`]; a new field that is forgotten here does not compile. `adopt` is left out: it concerns the moment in
+//! which an interface comes under policy, which a record in the map tells by itself.
 
 use std::hash::{Hash, Hasher};
 
@@ -26,6 +27,7 @@ impl Hasher for Feed {
 pub(super) fn of(core: &Core) -> [u8; 32] {
     let Core {
         slot,
+        adopt: _,
         connections,
         half_open,
         addresses4,

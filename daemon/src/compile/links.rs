@@ -1,44 +1,38 @@
-//! What all policies that select an interface say together, and the record of each interface.
+//! All interfaces under policy: the numbers of what they share, and the record of each.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use netpol_probes::abi;
 
 use super::CompileError;
-use super::addresses::limit;
-use super::error::{Claim, Conflict};
-use super::ruleset::{DeviceKind, LinkFacts, LinkPlan};
-use crate::policy::judge::HOST_ETHERTYPES;
-use crate::policy::model::{Direction, EndpointKind, Hook, Policy, PolicySet, SetId, Xdp, XdpMode};
+use super::addresses::{Addresses, limit};
+pub(super) use super::draft::ChainKey;
+use super::draft::{Draft, SourceRate};
+use super::limits::Limits;
+use super::ruleset::{LinkFacts, LinkPlan};
+use super::sets::{DynamicSets, is_dynamic};
+use crate::policy::model::{Hook, PolicySet, SetId, SourceList};
 
-/// Deny groups that fit: one bit each.
-const MAX_DENY_GROUPS: usize = u64::BITS as usize;
-
-/// Policies (by rank, rising) that isolate one direction of an endpoint kind.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ChainKey {
-    pub(super) policies: Vec<u32>,
-    pub(super) direction: Direction,
-    pub(super) hook: Hook,
-}
-
-/// An interface and what its policies say, before numbers are given.
-pub(super) struct Draft<'a> {
-    facts: &'a LinkFacts,
-    kind: EndpointKind,
-    /// Rank and policy, in order.
-    policies: Vec<(u32, &'a Policy)>,
-    xdp: Option<XdpMode>,
-    deny_sets: Vec<SetId>,
-    ethertypes: Vec<u16>,
-}
+/// Groups of addresses of one kind that fit: one bit each.
+const MAX_GROUPS: usize = u64::BITS as usize;
 
 /// All interfaces, and the numbers of what they share.
 pub(super) struct Links<'a> {
+    set: &'a PolicySet,
     drafts: Vec<Draft<'a>>,
     pub(super) chains: BTreeMap<ChainKey, u32>,
     deny_groups: BTreeMap<Vec<SetId>, u32>,
     ethertypes: BTreeMap<Vec<u16>, u32>,
+    /// By what of a list of allowed sources is static.
+    source_groups: BTreeMap<SourceList, u32>,
+    macs: BTreeMap<Vec<[u8; 6]>, u32>,
+    cookie_ports: BTreeMap<Vec<u16>, u32>,
+}
+
+/// The records of all interfaces, and what they refer to.
+pub(super) struct Plans {
+    pub(super) links: BTreeMap<u32, LinkPlan>,
+    pub(super) source_checks: Vec<abi::np_source_check>,
 }
 
 impl<'a> Links<'a> {
@@ -51,60 +45,140 @@ impl<'a> Links<'a> {
         drafts.sort_by_key(|draft| draft.facts.ifindex);
         limit("interfaces under policy", drafts.len(), (abi::NP_MAX_LINKS / abi::NP_SLOTS) as usize)?;
         let chains = drafts.iter().flat_map(|draft| [Hook::Ingress, Hook::Egress].map(|hook| draft.chain(hook))).flatten();
-        let deny_groups = drafts.iter().map(|draft| draft.deny_sets.clone()).filter(|sets| !sets.is_empty());
+        let filled = |ports: &Vec<u16>| !ports.is_empty();
         let links = Links {
-            chains: numbered(chains),
-            deny_groups: numbered(deny_groups),
+            set,
+            chains: numbered(chains.map(|(key, _)| key)),
+            deny_groups: numbered(drafts.iter().map(|draft| draft.static_deny_sets.clone()).filter(|sets| !sets.is_empty())),
             ethertypes: numbered(drafts.iter().map(|draft| draft.ethertypes.clone())),
+            source_groups: numbered(drafts.iter().flat_map(|draft| &draft.checks.sources).filter_map(|list| static_part(set, list))),
+            macs: numbered(drafts.iter().filter_map(|draft| draft.checks.macs.clone())),
+            cookie_ports: numbered(drafts.iter().map(|draft| draft.cookie_ports.clone()).filter(filled)),
             drafts,
         };
-        limit("different combinations of deny sets", links.deny_groups.len(), MAX_DENY_GROUPS)?;
+        limit("different combinations of deny sets", links.deny_groups.len(), MAX_GROUPS)?;
+        limit("different lists of allowed sources", links.source_groups.len(), MAX_GROUPS)?;
+        let ports = links.cookie_ports.keys().map(Vec::len).sum();
+        limit("ports with SYN cookies, each counted once for each different list", ports, abi::NP_MAX_COOKIE_PORTS as usize)?;
         Ok(links)
     }
 
-    /// Sets and bit of each deny group.
-    pub(super) fn deny_groups(&self) -> impl Iterator<Item = (&[SetId], u64)> {
-        self.deny_groups.iter().map(|(sets, number)| (sets.as_slice(), 1 << number))
+    /// Sets that interfaces name, dynamic or not.
+    pub(super) fn sets(&self) -> impl Iterator<Item = SetId> + '_ {
+        let sources = self.drafts.iter().flat_map(|draft| &draft.checks.sources).flat_map(|list| &list.sets);
+        self.drafts.iter().flat_map(|draft| &draft.dynamic_deny_sets).chain(sources).copied()
+    }
+
+    /// Tells what the interfaces need to know of addresses.
+    pub(super) fn mark(&self, addresses: &mut Addresses<'_>) {
+        self.deny_groups.iter().for_each(|(sets, number)| addresses.deny_group(sets, 1 << number));
+        self.source_groups.iter().for_each(|(list, number)| addresses.source_group(&list.nets, &list.sets, 1 << number));
+        if self.drafts.iter().any(|draft| draft.checks.bogons) {
+            addresses.bogons();
+        }
     }
 
     /// Contents of the `ethertypes` map.
     pub(super) fn ethertypes(&self) -> Vec<(abi::np_ethertype_key, u8)> {
-        let key = |group: u32, ethertype: u16| abi::np_ethertype_key { group, ethertype, pad: 0 };
-        let mut entries: Vec<(abi::np_ethertype_key, u8)> =
-            self.ethertypes.iter().flat_map(|(list, group)| list.iter().map(|ethertype| (key(*group, *ethertype), 1))).collect();
-        entries.sort_unstable();
-        entries
+        entries(&self.ethertypes, |group, ethertype| abi::np_ethertype_key { group, ethertype, pad: 0 })
+    }
+
+    /// Contents of the `macs` map.
+    pub(super) fn macs(&self) -> Vec<(abi::np_mac_key, u8)> {
+        entries(&self.macs, |group, mac| abi::np_mac_key { group, mac, pad: [0; 2] })
+    }
+
+    /// Contents of the `cookie_ports` map.
+    pub(super) fn cookie_ports(&self) -> Vec<(abi::np_cookie_key, u8)> {
+        entries(&self.cookie_ports, |group, port| abi::np_cookie_key { group, port, pad: 0 })
     }
 
     /// What each interface gets.
-    pub(super) fn plans(&self) -> BTreeMap<u32, LinkPlan> {
-        self.drafts.iter().map(|draft| (draft.facts.ifindex, self.plan(draft))).collect()
+    pub(super) fn plans(&self, sets: &mut DynamicSets<'_>, limits: &mut Limits) -> Result<Plans, CompileError> {
+        let mut plans = Plans { links: BTreeMap::new(), source_checks: Vec::new() };
+        let mut known = BTreeMap::new();
+        for draft in &self.drafts {
+            let name = &draft.facts.name;
+            let sources = draft.checks.sources.as_slice();
+            let source_checks = match known.get(sources) {
+                Some(list) => *list,
+                None => *known.entry(sources).or_insert(self.source_checks(name, sources, sets, &mut plans.source_checks)?),
+            };
+            let mut source_rate = |kind, rate: Option<SourceRate<'_>>| match rate {
+                Some(SourceRate { policy, rate }) => limits.of_sources(kind, policy, rate),
+                None => Ok(abi::NP_NONE),
+            };
+            let record = abi::np_link {
+                deny_sets: sets.list(&draft.dynamic_deny_sets, || format!("among the deny sets of interface {name}"))?,
+                source_checks,
+                limit_packets: source_rate("packets", draft.packets)?,
+                limit_syns: source_rate("syns", draft.syns)?,
+                ..self.record(draft)
+            };
+            plans.links.insert(draft.facts.ifindex, plan(draft, record));
+        }
+        Ok(plans)
     }
 
-    fn plan(&self, draft: &Draft<'_>) -> LinkPlan {
-        let chain = |hook| draft.chain(hook).and_then(|key| self.chains.get(&key).copied()).unwrap_or(abi::NP_NONE);
-        LinkPlan {
-            ifindex: draft.facts.ifindex,
-            name: draft.facts.name.clone(),
-            device: draft.facts.device,
-            record: abi::np_link {
-                chain: [chain(Hook::Ingress), chain(Hook::Egress)],
-                flags: draft.flags(),
-                ethertype_group: self.ethertypes.get(&draft.ethertypes).copied().unwrap_or(abi::NP_NONE),
-                deny_groups: self.deny_groups.get(&draft.deny_sets).map_or(0, |number| 1 << number),
-                audit_chain: [abi::NP_NONE; 2],
-                adopt_until: 0,
-                deny_sets: abi::np_list::default(),
-                source_checks: abi::np_list::default(),
-                mac_group: abi::NP_NONE,
-                cookie_group: abi::NP_NONE,
-                limit_packets: abi::NP_NONE,
-                limit_syns: abi::NP_NONE,
-            },
-            xdp: draft.xdp,
-            policies: draft.policies.iter().map(|(_, policy)| policy.name.clone()).collect(),
+    /// What is known of an interface without any table.
+    fn record(&self, draft: &Draft<'_>) -> abi::np_link {
+        let chain = |hook, wants_enforced| {
+            let key = draft.chain(hook).filter(|(_, enforced)| *enforced == wants_enforced);
+            key.and_then(|(key, _)| self.chains.get(&key).copied()).unwrap_or(abi::NP_NONE)
+        };
+        let mac_group = draft.checks.macs.as_ref().and_then(|macs| self.macs.get(macs));
+        abi::np_link {
+            chain: [chain(Hook::Ingress, true), chain(Hook::Egress, true)],
+            audit_chain: [chain(Hook::Ingress, false), chain(Hook::Egress, false)],
+            flags: draft.flags(),
+            ethertype_group: self.ethertypes.get(&draft.ethertypes).copied().unwrap_or(abi::NP_NONE),
+            deny_groups: self.deny_groups.get(&draft.static_deny_sets).map_or(0, |number| 1 << number),
+            adopt_until: 0,
+            mac_group: mac_group.copied().unwrap_or(abi::NP_NONE),
+            cookie_group: self.cookie_ports.get(&draft.cookie_ports).copied().unwrap_or(abi::NP_NONE),
+            deny_sets: abi::np_list::default(),
+            source_checks: abi::np_list::default(),
+            limit_packets: abi::NP_NONE,
+            limit_syns: abi::NP_NONE,
         }
     }
+
+    /// Adds one check for each list of allowed sources of an interface.
+    fn source_checks(
+        &self,
+        interface: &str,
+        lists: &[SourceList],
+        sets: &mut DynamicSets<'_>,
+        records: &mut Vec<abi::np_source_check>,
+    ) -> Result<abi::np_list, CompileError> {
+        let what = format!("different lists of allowed sources on interface {interface}");
+        limit(&what, lists.len(), abi::NP_MAX_SOURCE_CHECKS as usize)?;
+        let first = if lists.is_empty() { 0 } else { records.len() as u32 };
+        for list in lists {
+            let group = static_part(self.set, list).and_then(|list| self.source_groups.get(&list)).map_or(0, |number| 1 << number);
+            let sets = sets.list(&list.sets, || format!("in a list of allowed sources of interface {interface}"))?;
+            records.push(abi::np_source_check { group, sets });
+        }
+        Ok(abi::np_list { first, count: lists.len() as u32 })
+    }
+}
+
+fn plan(draft: &Draft<'_>, record: abi::np_link) -> LinkPlan {
+    LinkPlan {
+        ifindex: draft.facts.ifindex,
+        name: draft.facts.name.clone(),
+        device: draft.facts.device,
+        record,
+        xdp: draft.xdp,
+        policies: draft.policies.iter().map(|(_, policy)| policy.name.clone()).collect(),
+    }
+}
+
+/// A list of sources without its dynamic sets; `None` if nothing is left.
+fn static_part(set: &PolicySet, list: &SourceList) -> Option<SourceList> {
+    let sets: Vec<SetId> = list.sets.iter().copied().filter(|id| !is_dynamic(&set.sets, *id)).collect();
+    let nets = list.nets.clone();
+    (!(nets.is_empty() && sets.is_empty())).then_some(SourceList { nets, sets })
 }
 
 /// Distinct values, numbered in their order.
@@ -112,92 +186,11 @@ fn numbered<T: Ord>(values: impl Iterator<Item = T>) -> BTreeMap<T, u32> {
     values.collect::<BTreeSet<T>>().into_iter().zip(0..).collect()
 }
 
-impl<'a> Draft<'a> {
-    /// `None` if no policy selects the interface.
-    fn of(set: &'a PolicySet, facts: &'a LinkFacts) -> Result<Option<Draft<'a>>, CompileError> {
-        let selects = |policy: &&Policy| policy.interfaces.selects(&facts.name);
-        let policies: Vec<(u32, &Policy)> = (0..).zip(&set.policies).filter(|(_, policy)| selects(policy)).collect();
-        let Some((_, first)) = policies.first() else { return Ok(None) };
-        let kind = first.endpoint;
-        if let Some((_, other)) = policies.iter().find(|(_, policy)| policy.endpoint != kind) {
-            return Err(endpoint_conflict(facts, first, other));
-        }
-        let xdp: Vec<(&Policy, &Xdp)> = policies.iter().filter_map(|(_, policy)| Some((*policy, policy.xdp.as_ref()?))).collect();
-        let mode = xdp_mode(facts, &xdp)?;
-        let mut deny_sets: Vec<SetId> = xdp.iter().flat_map(|(_, xdp)| xdp.deny_sets.iter().copied()).collect();
-        deny_sets.sort_unstable();
-        deny_sets.dedup();
-        let works = xdp.iter().any(|(_, xdp)| !xdp.deny_sets.is_empty() || xdp.drop_malformed || xdp.drop_fragments);
-        let xdp = mode.filter(|mode| works && *mode != XdpMode::Off && facts.device == DeviceKind::Ethernet);
-        let ethertypes = ethertypes(kind, &policies);
-        Ok(Some(Draft { facts, kind, policies, xdp, deny_sets, ethertypes }))
-    }
-
-    /// The chain of a hook, if it is isolated.
-    fn chain(&self, hook: Hook) -> Option<ChainKey> {
-        let direction = self.kind.direction(hook);
-        let isolating = self.policies.iter().filter(|(_, policy)| policy.chain(direction).is_some());
-        let policies: Vec<u32> = isolating.map(|(rank, _)| *rank).collect();
-        (!policies.is_empty()).then_some(ChainKey { policies, direction, hook })
-    }
-
-    fn flags(&self) -> u32 {
-        let any_xdp = |wanted: fn(&Xdp) -> bool| self.policies.iter().filter_map(|(_, policy)| policy.xdp.as_ref()).any(wanted);
-        let flags = [
-            (self.kind == EndpointKind::Workload, abi::NP_LINK_WORKLOAD),
-            (self.policies.iter().all(|(_, policy)| policy.icmpv6_essential), abi::NP_LINK_ICMPV6_ESSENTIAL),
-            (self.policies.iter().any(|(_, policy)| policy.dhcp_client), abi::NP_LINK_DHCP_CLIENT),
-            (self.facts.accepts_router_advertisements, abi::NP_LINK_ROUTER_ADVERTISEMENTS),
-            (any_xdp(|xdp| xdp.drop_malformed), abi::NP_LINK_DROP_MALFORMED),
-            (any_xdp(|xdp| xdp.drop_fragments), abi::NP_LINK_DROP_FRAGMENTS),
-            (self.facts.device == DeviceKind::Loopback, abi::NP_LINK_LOOPBACK),
-        ];
-        flags.into_iter().filter(|(set, _)| *set).fold(0, |flags, (_, flag)| flags | flag)
-    }
-}
-
-/// The union of what is stated, else the default of the endpoint kind.
-fn ethertypes(kind: EndpointKind, policies: &[(u32, &Policy)]) -> Vec<u16> {
-    let stated: Vec<&Vec<u16>> = policies.iter().filter_map(|(_, policy)| policy.ethertypes.as_ref()).collect();
-    let listed: BTreeSet<u16> = match kind {
-        EndpointKind::Host if stated.is_empty() => HOST_ETHERTYPES.into(),
-        _ => stated.into_iter().flatten().copied().collect(),
-    };
-    listed.into_iter().collect()
-}
-
-/// How all policies together want the XDP program attached. `auto` gives way; two that name different ways contradict each other.
-fn xdp_mode(facts: &LinkFacts, xdp: &[(&Policy, &Xdp)]) -> Result<Option<XdpMode>, CompileError> {
-    let mut explicit = xdp.iter().filter(|(_, xdp)| xdp.mode != XdpMode::Auto);
-    let Some((first, decided)) = explicit.next() else { return Ok(xdp.first().map(|_| XdpMode::Auto)) };
-    match explicit.find(|(_, other)| other.mode != decided.mode) {
-        None => Ok(Some(decided.mode)),
-        Some((second, other)) => Err(CompileError::XdpConflict(Box::new(Conflict {
-            interface: facts.name.clone(),
-            key: "xdp mode",
-            first: Claim::of(first, word(decided.mode)),
-            second: Claim::of(second, word(other.mode)),
-        }))),
-    }
-}
-
-fn word(mode: XdpMode) -> &'static str {
-    match mode {
-        XdpMode::Auto => "auto",
-        XdpMode::Native => "native",
-        XdpMode::Generic => "generic",
-        XdpMode::Off => "off",
-    }
-}
-
-fn endpoint_conflict(facts: &LinkFacts, a: &Policy, b: &Policy) -> CompileError {
-    let claim = |policy: &Policy| {
-        let value = match policy.endpoint {
-            EndpointKind::Host => "host",
-            EndpointKind::Workload => "workload",
-        };
-        Claim::of(policy, value)
-    };
-    let interface = facts.name.clone();
-    CompileError::EndpointConflict(Box::new(Conflict { interface, key: "endpoint", first: claim(a), second: claim(b) }))
+/// The entries of a map of groups, sorted.
+fn entries<T: Copy, K: Ord>(groups: &BTreeMap<Vec<T>, u32>, key: impl Fn(u32, T) -> K) -> Vec<(K, u8)> {
+    let key = &key;
+    let mut entries: Vec<(K, u8)> =
+        groups.iter().flat_map(|(list, group)| list.iter().map(move |member| (key(*group, *member), 1))).collect();
+    entries.sort_unstable();
+    entries
 }

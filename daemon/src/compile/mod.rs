@@ -1,23 +1,29 @@
 //! Policy + links -> ruleset. Pure and deterministic.
 //!
 //! `links` says which policies an interface has and which chains follow from that; `addresses` and `l4` reduce addresses and L4
-//! headers to classes; `layers` and `rows` write down, for every class of packet, which rules may decide it. ARCHITECTURE.md
-//! defines the verdicts, `probes/bpf/abi.h` the tables. Knows no kernel and no clock.
+//! headers to classes; `layers` and `rows` write down, for every class of packet, which rules may decide it; `conditions` holds what
+//! of a rule no class can carry. ARCHITECTURE.md defines the verdicts, `probes/bpf/abi.h` the tables. Knows no kernel and no clock.
 
 mod addresses;
+mod anti_spoof;
 mod chains;
 mod classify;
+mod conditions;
 mod digest;
+mod draft;
 mod error;
 mod failsafe;
 mod l4;
 mod layers;
+mod limits;
 mod links;
 mod lists;
 mod numbering;
 mod prefixes;
+pub mod routes;
 mod rows;
 pub mod ruleset;
+mod sets;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, missing_docs)] // tests may fail loudly
@@ -25,20 +31,23 @@ mod tests;
 
 pub use error::{Claim, CompileError, Conflict};
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use netpol_probes::abi;
 
-use crate::policy::model::{Daemon, PolicySet};
+use crate::policy::model::{Daemon, Mode, PolicySet, SetId};
 use addresses::{Addresses, Classes};
 use chains::{Built, Chains};
+use conditions::Conditions;
 use failsafe::Failsafe;
 use l4::{L4, Predicate};
 use layers::{LayerRule, Space};
-use links::Links;
+use limits::Limits;
+use links::{Links, Plans};
 use numbering::Numbering;
 use rows::{Extent, Rows};
-use ruleset::{Core, LinkFacts, Ruleset};
+use ruleset::{Core, LinkFacts, LinkPlan, Ruleset, SetSlot};
+use sets::DynamicSets;
 
 /// Compiles the policies for the given links. Pure: equal input gives equal output on every machine, in whatever order the links come.
 pub fn compile(set: &PolicySet, links: &[LinkFacts]) -> Result<Ruleset, CompileError> {
@@ -48,70 +57,107 @@ pub fn compile(set: &PolicySet, links: &[LinkFacts]) -> Result<Ruleset, CompileE
 /// Compiles with layers that are parted where they are estimated to grow beyond `comfortable` rows and decisions.
 fn compile_within(set: &PolicySet, links: &[LinkFacts], comfortable: u64) -> Result<Ruleset, CompileError> {
     let links = Links::of(set, links)?;
-    let numbering = Numbering::of(set);
+    let numbering = Numbering::of(set)?;
     let failsafe = Failsafe::of(&set.daemon)?;
     let used: BTreeSet<u32> = links.chains.keys().flat_map(|key| numbering.of_chain(&key.policies, key.direction)).collect();
+    let (changing, plans) = Changing::of(set, &links, &numbering, &used)?;
     let selected = select(set, &links, &numbering, &failsafe, &used)?;
     let predicates = Predicates::of(&numbering, &used);
     let l4 = l4::reduce(&predicates.distinct)?;
     let extents: Vec<Extent> = l4.classes.iter().map(|classes| Extent::of(classes, l4.count)).collect();
     let of_rule: Vec<Option<&Extent>> = predicates.of_rule.iter().map(|predicate| Some(&extents[(*predicate)? as usize])).collect();
     let space = selected.space(l4.count, comfortable);
-    let mut chains = Chains::new(set, &numbering, space, Rows::new(&numbering.rules, &of_rule, l4.count));
+    let rows = Rows::new(&numbering.rules, &of_rule, l4.count);
+    let mut chains = Chains::new(set, &numbering, space, rows, links.chains.len());
     for key in links.chains.keys() {
         let rules = numbering.of_chain(&key.policies, key.direction);
         let rules: Vec<LayerRule> = rules.into_iter().map(|number| selected.rule(number, &of_rule)).collect();
         chains.add(key, &rules)?;
     }
     let built = chains.finish();
-    let core = core(set, &links, &numbering, failsafe, selected.classes, l4, built);
-    Ok(Ruleset { core, links: links.plans() })
+    let parts = Parts { failsafe, classes: selected.classes, l4, built, changing };
+    Ok(Ruleset { core: parts.join(set, &links, &numbering), links: plans })
 }
 
-/// Puts the parts of a generation together.
-fn core(
-    set: &PolicySet,
-    links: &Links<'_>,
-    numbering: &Numbering<'_>,
-    failsafe: Failsafe<'_>,
+/// The parts of a generation, each made by one module.
+struct Parts<'a> {
+    failsafe: Failsafe<'a>,
     classes: Classes,
     l4: L4,
     built: Built,
-) -> Core {
-    Core {
-        slot: slot(&set.daemon),
-        connections: set.daemon.conntrack.max_entries,
-        half_open: set.daemon.conntrack.max_half_open,
-        addresses4: classes.addresses4,
-        addresses6: classes.addresses6,
-        classes: classes.records,
-        chains: built.chains,
-        layers: built.layers,
-        views: built.views,
-        rows: built.rows,
-        row_defaults: built.row_defaults,
-        decisions: built.decisions,
-        candidates: built.candidates,
-        l4_protocols: l4.protocols,
-        l4_tables: l4.tables,
-        l4_flags: l4.flags,
-        l4_vlans: l4.vlans,
-        l4_dims: l4.dims,
-        l4_combine: l4.combine,
-        rules: numbering.records(),
-        sets: Vec::new(),
-        set_lists: Vec::new(),
-        source_checks: Vec::new(),
-        macs: Vec::new(),
-        cookie_ports: Vec::new(),
-        limits: Vec::new(),
-        conditions: Vec::new(),
-        condition_expiry: Vec::new(),
-        failsafe: failsafe.map,
-        ethertypes: links.ethertypes(),
-        rule_info: numbering.info(set),
-        chain_info: built.info,
-        audit_info: Vec::new(),
+    changing: Changing,
+}
+
+impl Parts<'_> {
+    /// Puts them together.
+    fn join(self, set: &PolicySet, links: &Links<'_>, numbering: &Numbering<'_>) -> Core {
+        let Parts { failsafe, classes, l4, built, changing } = self;
+        let audits = set.policies.iter().filter(|policy| policy.mode == Mode::Audit);
+        Core {
+            slot: slot(&set.daemon),
+            adopt: set.daemon.conntrack.adopt_existing,
+            connections: set.daemon.conntrack.max_entries,
+            half_open: set.daemon.conntrack.max_half_open,
+            addresses4: classes.addresses4,
+            addresses6: classes.addresses6,
+            classes: classes.records,
+            chains: built.chains,
+            layers: built.layers,
+            views: built.views,
+            rows: built.rows,
+            row_defaults: built.row_defaults,
+            decisions: built.decisions,
+            candidates: built.candidates,
+            l4_protocols: l4.protocols,
+            l4_tables: l4.tables,
+            l4_flags: l4.flags,
+            l4_vlans: l4.vlans,
+            l4_dims: l4.dims,
+            l4_combine: l4.combine,
+            rules: numbering.records(&changing.conditions.of_rule),
+            sets: changing.sets,
+            set_lists: changing.set_lists,
+            source_checks: changing.source_checks,
+            macs: links.macs(),
+            cookie_ports: links.cookie_ports(),
+            limits: changing.limits,
+            conditions: changing.conditions.records,
+            condition_expiry: changing.conditions.expiry,
+            failsafe: failsafe.map,
+            ethertypes: links.ethertypes(),
+            rule_info: numbering.info(),
+            chain_info: built.info,
+            audit_info: audits.map(|policy| policy.name.clone()).collect(),
+        }
+    }
+}
+
+/// What changes while the generation runs: dynamic sets, rates, and the conditions and checks that ask for them.
+struct Changing {
+    sets: Vec<SetSlot>,
+    set_lists: Vec<u32>,
+    limits: Vec<abi::np_limit>,
+    conditions: Conditions,
+    source_checks: Vec<abi::np_source_check>,
+}
+
+impl Changing {
+    /// With the records of the interfaces, which refer to it.
+    fn of(
+        set: &PolicySet,
+        links: &Links<'_>,
+        numbering: &Numbering<'_>,
+        used: &BTreeSet<u32>,
+    ) -> Result<(Changing, BTreeMap<u32, LinkPlan>), CompileError> {
+        let rules = used.iter().map(|number| numbering.rules[*number as usize].rule);
+        let peers = rules.flat_map(|rule| [&rule.source, &rule.destination]);
+        let named = peers.flat_map(|peer| peer.sets.iter().chain(&peer.not_sets).copied()).chain(links.sets());
+        let mut sets = DynamicSets::of(&set.sets, named.collect::<BTreeSet<SetId>>().into_iter());
+        let mut limits = Limits::default();
+        let conditions = Conditions::of(numbering, used, &mut sets, &mut limits)?;
+        let Plans { links, source_checks } = links.plans(&mut sets, &mut limits)?;
+        let (sets, set_lists) = sets.finish()?;
+        Ok((Changing { sets, set_lists, limits: limits.finish(), conditions, source_checks }, links))
     }
 }
 
@@ -148,7 +194,7 @@ fn select(
         let rule = numbering.rules[*number as usize].rule;
         sides.insert(*number, (addresses.selector(&rule.source), addresses.selector(&rule.destination)));
     }
-    links.deny_groups().for_each(|(sets, bit)| addresses.deny_group(sets, bit));
+    links.mark(&mut addresses);
     failsafe.nets.iter().for_each(|(bit, nets)| addresses.failsafe(nets, *bit));
     let atoms = addresses.count();
     Ok(Selected { classes: addresses.build(failsafe.everywhere)?, atoms, sides })

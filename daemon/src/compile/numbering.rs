@@ -2,50 +2,82 @@
 
 use netpol_probes::abi;
 
+use super::CompileError;
 use super::ruleset::RuleInfo;
-use crate::policy::model::{Action, Direction, PolicySet, Rule};
+use super::sets::reads_dynamic;
+use crate::policy::model::{Action, Direction, Mode, Policy, PolicySet, RejectWith, Rule};
 
 /// A rule and its place among all rules.
 pub(super) struct Numbered<'a> {
     pub(super) rule: &'a Rule,
-    /// Rank of its policy.
-    pub(super) policy: u32,
+    pub(super) policy: &'a Policy,
+    /// Of its policy.
+    pub(super) rank: u32,
     pub(super) direction: Direction,
+    /// Number among the policies in audit mode, if its policy is one.
+    pub(super) audit: Option<u8>,
+    /// It may not match although the tables say so: it has a rate, an expiry or reads a dynamic set.
+    pub(super) conditional: bool,
+}
+
+impl Numbered<'_> {
+    /// For people.
+    pub(super) fn name(&self) -> String {
+        format!("{}/{}", self.policy.name, self.rule.id)
+    }
+
+    /// Whether it decides where it matches, so that nothing behind it is asked.
+    pub(super) fn decides(&self) -> bool {
+        !self.conditional && self.audit.is_none() && self.rule.action != Action::Pass
+    }
 }
 
 /// All rules of all policies, by number.
 pub(super) struct Numbering<'a> {
     pub(super) rules: Vec<Numbered<'a>>,
+    /// By rank: the number of a policy in audit mode.
+    audits: Vec<Option<u8>>,
 }
 
 impl<'a> Numbering<'a> {
     /// Numbers the rules of a policy set.
-    pub(super) fn of(set: &'a PolicySet) -> Numbering<'a> {
+    pub(super) fn of(set: &'a PolicySet) -> Result<Numbering<'a>, CompileError> {
+        let audits = audits(&set.policies)?;
         let mut rules = Vec::new();
-        for (policy, rank) in set.policies.iter().zip(0..) {
+        for ((policy, rank), audit) in set.policies.iter().zip(0..).zip(&audits) {
             for direction in [Direction::Ingress, Direction::Egress] {
                 let chain = policy.chain(direction).map_or(&[][..], |chain| &chain.rules);
-                rules.extend(chain.iter().map(|rule| Numbered { rule, policy: rank, direction }));
+                let conditional = |rule: &Rule| {
+                    let reads_dynamic = [&rule.source, &rule.destination].into_iter().any(|peer| reads_dynamic(&set.sets, peer));
+                    rule.limit.is_some() || rule.expires.is_some() || reads_dynamic
+                };
+                let numbered = |rule| Numbered { rule, policy, rank, direction, audit: *audit, conditional: conditional(rule) };
+                rules.extend(chain.iter().map(numbered));
             }
         }
-        Numbering { rules }
+        Ok(Numbering { rules, audits })
     }
 
     /// Numbers of the rules of one direction of the policies with these ranks, rising.
     pub(super) fn of_chain(&self, policies: &[u32], direction: Direction) -> Vec<u32> {
-        let belongs = |rule: &Numbered<'_>| rule.direction == direction && policies.binary_search(&rule.policy).is_ok();
+        let belongs = |rule: &Numbered<'_>| rule.direction == direction && policies.binary_search(&rule.rank).is_ok();
         self.rules.iter().zip(0..).filter(|(rule, _)| belongs(rule)).map(|(_, number)| number).collect()
     }
 
-    /// The records of the `rules` map.
-    pub(super) fn records(&self) -> Vec<abi::np_rule> {
-        self.rules.iter().map(|numbered| record(numbered.rule, numbered.policy)).collect()
+    /// The number of the policy with that rank among those in audit mode.
+    pub(super) fn audit(&self, rank: u32) -> Option<u8> {
+        self.audits.get(rank as usize).copied().flatten()
+    }
+
+    /// The records of the `rules` map, given the condition of each rule.
+    pub(super) fn records(&self, conditions: &[u32]) -> Vec<abi::np_rule> {
+        self.rules.iter().zip(conditions).map(|(numbered, condition)| record(numbered, *condition)).collect()
     }
 
     /// What the rules are called.
-    pub(super) fn info(&self, set: &PolicySet) -> Vec<RuleInfo> {
+    pub(super) fn info(&self) -> Vec<RuleInfo> {
         let info = |numbered: &Numbered<'_>| RuleInfo {
-            policy: set.policies[numbered.policy as usize].name.clone(),
+            policy: numbered.policy.name.clone(),
             direction: numbered.direction,
             id: numbered.rule.id.clone(),
             origin: numbered.rule.origin.clone(),
@@ -54,12 +86,28 @@ impl<'a> Numbering<'a> {
     }
 }
 
-fn record(rule: &Rule, policy: u32) -> abi::np_rule {
+/// By rank: the numbers of the policies in audit mode.
+fn audits(policies: &[Policy]) -> Result<Vec<Option<u8>>, CompileError> {
+    let found = policies.iter().filter(|policy| policy.mode == Mode::Audit).count();
+    super::addresses::limit("policies in audit mode", found, abi::NP_MAX_AUDITS as usize)?;
+    let mut next = 0..;
+    Ok(policies.iter().map(|policy| if policy.mode == Mode::Audit { next.next() } else { None }).collect())
+}
+
+fn record(numbered: &Numbered<'_>, condition: u32) -> abi::np_rule {
+    let rule = numbered.rule;
     let action = match rule.action {
         Action::Allow => abi::NP_ALLOW,
         Action::Deny => abi::NP_DENY,
         Action::Reject => abi::NP_REJECT,
         Action::Pass => abi::NP_PASS,
+    };
+    let reject_with = match rule.reject_with {
+        None => abi::NP_REJECT_UNSTATED,
+        Some(RejectWith::TcpReset) => abi::NP_REJECT_TCP_RESET,
+        Some(RejectWith::PortUnreachable) => abi::NP_REJECT_PORT,
+        Some(RejectWith::HostUnreachable) => abi::NP_REJECT_HOST,
+        Some(RejectWith::AdminProhibited) => abi::NP_REJECT_ADMIN,
     };
     let reads_l4 = rule.source.reads_port() || rule.destination.reads_port() || rule.icmp.is_some() || rule.tcp_flags.is_some();
     let mut flags = 0;
@@ -70,13 +118,13 @@ fn record(rule: &Rule, policy: u32) -> abi::np_rule {
     ] {
         flags |= if is_set { flag } else { 0 };
     }
-    // Actions and flags are small numbers of the ABI.
+    // Actions, flags and kinds of answers are small numbers of the ABI.
     abi::np_rule {
         action: action as u8,
         flags: flags as u8,
-        reject_with: 0,
-        audit: abi::NP_NOT_AUDIT as u8,
-        policy,
-        condition: abi::NP_NONE,
+        reject_with: reject_with as u8,
+        audit: numbered.audit.unwrap_or(abi::NP_NOT_AUDIT as u8),
+        policy: numbered.rank,
+        condition,
     }
 }

@@ -8,7 +8,7 @@ use netpol_probes::abi;
 
 use super::CompileError;
 use super::layers::Layer;
-use super::lists::Lists;
+use super::lists::{Lists, Most};
 use super::numbering::Numbered;
 use crate::policy::model::Action;
 
@@ -76,8 +76,8 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Adds a layer; returns its longest list. `name` says whose it is.
-    pub(super) fn layer(&mut self, index: u32, layer: &Layer, passes: &Passes, name: &str) -> Result<u32, CompileError> {
+    /// Adds a layer; returns its longest lists. `name` says whose it is.
+    pub(super) fn layer(&mut self, index: u32, layer: &Layer, passes: &Passes, name: &str) -> Result<Most, CompileError> {
         let entries = usize::try_from(layer.entries()).unwrap_or(usize::MAX);
         self.refuse_excess(entries, name)?;
         let mut pairs: Vec<((u32, u32), u32)> = Vec::with_capacity(entries);
@@ -91,14 +91,15 @@ impl<'a> Rows<'a> {
         }
         pairs.sort_unstable();
         let mut known: HashMap<Vec<u32>, u32> = HashMap::new();
-        let mut longest = 0;
+        let mut most = Most::default();
         for row in pairs.chunk_by(|a, b| a.0 == b.0) {
             let rules: Vec<u32> = row.iter().map(|(_, rule)| *rule).collect();
             let (source, destination) = row[0].0;
             let number = match known.get(&rules) {
                 Some(number) => *number,
                 None => {
-                    longest = longest.max(self.row(&rules, passes));
+                    self.row(&rules, passes, &mut most);
+                    most.refuse(self.rules, name)?;
                     self.refuse_excess(0, name)?;
                     let number = self.row_defaults.len() as u32 - 1;
                     known.insert(rules, number);
@@ -107,7 +108,7 @@ impl<'a> Rows<'a> {
             };
             self.rows.push((abi::np_row_key { layer: index, source, destination }, number));
         }
-        Ok(longest)
+        Ok(most)
     }
 
     fn refuse_excess(&self, more: usize, name: &str) -> Result<(), CompileError> {
@@ -119,8 +120,8 @@ impl<'a> Rows<'a> {
         Err(CompileError::TooMany { what, found, limit: MAX_CELLS })
     }
 
-    /// Adds a row with these rules (rising); returns its longest list.
-    fn row(&mut self, rules: &[u32], passes: &Passes) -> u32 {
+    /// Adds a row with these rules (rising).
+    fn row(&mut self, rules: &[u32], passes: &Passes, most: &mut Most) {
         let row = self.row_defaults.len() as u32;
         let mut broad = Vec::new();
         let mut touched = Vec::new();
@@ -138,38 +139,43 @@ impl<'a> Rows<'a> {
             }
         }
         touched.sort_unstable();
-        let default = self.candidates(broad.iter().copied(), passes);
-        let mut longest = default.len();
+        let default = self.candidates(broad.iter().copied(), passes, most);
         let default = self.lists.add(default);
         self.row_defaults.push(default);
         for l4_class in touched {
             let cell = std::mem::take(&mut self.cells[l4_class as usize]);
             let broad_here = broad.iter().copied().filter(|rule| cell.except.binary_search(rule).is_err());
-            let here = self.candidates(merged(broad_here, cell.also.iter().copied()), passes);
-            longest = longest.max(here.len());
+            let here = self.candidates(merged(broad_here, cell.also.iter().copied()), passes, most);
             let list = self.lists.add(here);
             if list != default {
                 self.decisions.push((abi::np_decision_key { row, l4_class }, list));
             }
         }
-        longest as u32
     }
 
-    /// The first match of each policy, up to where nothing behind it can ever be asked.
+    /// The first sure match of each policy and the conditional ones before it, up to where nothing behind it can ever be asked.
     ///
-    /// A rule that allows or denies ends the list, unless a lower `pass` of the same policy in another layer may skip it.
-    fn candidates(&self, matching: impl Iterator<Item = u32>, passes: &Passes) -> Vec<u32> {
+    /// A rule that decides ends the list, unless a lower `pass` of the same policy may skip it: one in another layer, or one with a
+    /// condition.
+    fn candidates(&self, matching: impl Iterator<Item = u32>, passes: &Passes, most: &mut Most) -> Vec<u32> {
         let mut list = Vec::new();
-        let mut last_policy = None;
+        let mut conditional = 0;
+        let (mut answered, mut perhaps_passed) = (None, None);
         for number in matching {
-            let Numbered { rule, policy, .. } = &self.rules[number as usize];
-            if last_policy == Some(*policy) {
+            let numbered = &self.rules[number as usize];
+            let policy = Some(numbered.rank);
+            if answered == policy {
                 continue;
             }
-            last_policy = Some(*policy);
             list.push(number);
-            let may_be_skipped = passes.get(policy).is_some_and(|pass| *pass < number);
-            if rule.action != Action::Pass && !may_be_skipped {
+            if numbered.conditional {
+                conditional += 1;
+                perhaps_passed = policy.filter(|_| numbered.rule.action == Action::Pass).or(perhaps_passed);
+            } else {
+                answered = policy;
+            }
+            let may_be_skipped = perhaps_passed == policy || passes.get(&numbered.rank).is_some_and(|pass| *pass < number);
+            if most.note(&list, conditional) || (numbered.decides() && !may_be_skipped) {
                 break;
             }
         }

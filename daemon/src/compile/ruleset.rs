@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use netpol_probes::abi;
 
 pub use crate::policy::judge::DeviceKind;
-use crate::policy::model::{Direction, Hook, Origin, XdpMode};
+use crate::policy::model::{Adopt, Direction, Hook, Origin, XdpMode};
 
 /// Facts about one interface that the kernel told us.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +55,9 @@ pub struct LinkPlan {
 pub struct Core {
     /// Flags and timeouts; `generation` and `deadline` are filled in when a number is given.
     pub slot: abi::np_slot,
+    /// What happens to connections that exist when an interface first comes under policy. Not part of the digest: it says nothing
+    /// of how a packet is judged once that has happened.
+    pub adopt: Adopt,
     /// Capacity of the tables that all generations share.
     pub connections: u32,
     pub half_open: u32,
@@ -111,9 +114,9 @@ pub enum SetSlot {
 }
 
 impl Core {
-    /// Entries of `rule_counters`: one a rule, then one a chain.
+    /// Entries of `rule_counters`: one a rule, one a chain, then one a chain with an audit policy whose default is deny.
     pub fn counters(&self) -> usize {
-        self.rules.len() + self.chains.len()
+        self.rules.len() + self.chains.len() + self.chains.iter().filter(|chain| chain.audit_counter != abi::NP_NONE).count()
     }
 
     /// SHA-256 of everything in here, names included: equal digests mean that nothing has to be done.

@@ -92,6 +92,14 @@ pub fn map_facts(fd: &impl AsRawFd, name: &str) -> Result<MapFacts> {
     Ok(MapFacts { kind: raw.type_, key_size: raw.key_size, value_size: raw.value_size, max_entries: raw.max_entries, flags: raw.map_flags })
 }
 
+/// Id of a map.
+pub fn map_id(fd: &impl AsRawFd, name: &str) -> Result<u32> {
+    // SAFETY: all-zero is a valid `bpf_map_info`.
+    let mut raw: bpf_sys::bpf_map_info = unsafe { std::mem::zeroed() };
+    info(fd.as_raw_fd(), &mut raw, &format!("map `{name}`"))?;
+    Ok(raw.id)
+}
+
 /// Id of a loaded program.
 pub fn program_id(fd: &impl AsRawFd, name: &str) -> Result<u32> {
     // SAFETY: all-zero is a valid `bpf_prog_info`.

@@ -89,11 +89,13 @@ pub fn reasons(map: &Map) -> Result<ReasonCounts> {
     Ok(counts)
 }
 
-/// Identities by counter index: rules, then chains' defaults.
+/// Identities by counter index: rules, then chains' defaults, then defaults of policies in audit mode.
 pub fn identities(core: &Core) -> Vec<u64> {
     let rules = core.rule_info.iter().map(rule_identity);
-    let chains = core.chain_info.iter().map(chain_identity);
-    let mut all: Vec<u64> = rules.chain(chains).collect();
+    let chains = core.chain_info.iter().map(|chain| chain_identity("default", chain));
+    let audited = core.chains.iter().zip(&core.chain_info).filter(|(record, _)| record.audit_counter != abi::NP_NONE);
+    let audits = audited.map(|(_, chain)| chain_identity("audit default", chain));
+    let mut all: Vec<u64> = rules.chain(chains).chain(audits).collect();
     all.resize(core.counters().max(1), 0);
     all
 }
@@ -102,9 +104,9 @@ fn rule_identity(rule: &RuleInfo) -> u64 {
     hash(&["rule", &rule.policy, &format!("{:?}", rule.direction), &rule.id])
 }
 
-fn chain_identity(chain: &ChainInfo) -> u64 {
+fn chain_identity(kind: &str, chain: &ChainInfo) -> u64 {
     let place = format!("{:?} {:?}", chain.direction, chain.hook);
-    let mut parts = vec!["default", &chain.default_policy, &place];
+    let mut parts = vec![kind, &chain.default_policy, &place];
     parts.extend(chain.policies.iter().map(String::as_str));
     hash(&parts)
 }

@@ -11,23 +11,35 @@ use std::time::Duration;
 
 use netpol_probes::abi;
 
+use super::adopt::{self, Stamp, Standing};
 use super::attach_xdp::Attached;
 use super::error::{Error, Result};
+use super::generation::Site;
 use super::pins::{self, LinkPin};
 use super::shared::need;
-use super::{Kernel, Outcome, attach, attach_tcx, attach_xdp, bpf, counters, generation, objects};
-use crate::compile::ruleset::Core;
+use super::{Kernel, Outcome, attach, attach_tcx, attach_xdp, bpf, counters, generation, links, objects};
+use crate::compile::ruleset::{Core, DeviceKind};
 use crate::plan::Action;
 use crate::plan::action::Target;
 use crate::plan::observed::GenerationWord;
 use crate::policy::model::XdpMode;
+use crate::sets::content::Contents;
 
 /// How long packets that began under an older generation may take to end before it is taken apart.
 const GRACE: Duration = Duration::from_millis(50);
 
-/// Carries out a plan; `core` is what a generation is built from.
-pub fn execute(kernel: &Kernel, core: Option<&Core>, actions: &[Action]) -> Result<Outcome> {
-    let mut run = Run { kernel, core, outcome: Outcome::default(), waited: false };
+/// What a generation is built from.
+#[derive(Clone, Copy)]
+pub struct Material<'a> {
+    /// Its maps.
+    pub core: &'a Core,
+    /// Its dynamic sets.
+    pub contents: &'a Contents<'a>,
+}
+
+/// Carries out a plan.
+pub fn execute(kernel: &Kernel, material: Option<Material<'_>>, actions: &[Action]) -> Result<Outcome> {
+    let mut run = Run { kernel, material, outcome: Outcome::default(), waited: false, standing: None };
     let commit = actions.iter().rposition(|action| matches!(action, Action::Commit { .. }));
     let mut done: Vec<&Action> = Vec::new();
     let mut skipped = BTreeSet::new();
@@ -73,9 +85,11 @@ fn failure(action: &Action, source: Error, undo: Vec<String>) -> Error {
 
 struct Run<'a> {
     kernel: &'a Kernel,
-    core: Option<&'a Core>,
+    material: Option<Material<'a>>,
     outcome: Outcome,
     waited: bool,
+    /// Sockets and routes, once an interface asks for them.
+    standing: Option<Standing>,
 }
 
 impl Run<'_> {
@@ -102,8 +116,9 @@ impl Run<'_> {
                 objects::install(&pins.shared("tc_programs"), abi::NP_TC_EPILOGUE, &bpf::program_by_id(*program)?)
             }
             Action::BuildGeneration { generation, deadline } => {
-                let core = self.core.ok_or_else(|| Error::Inconsistent("nothing to build a generation from".into()))?;
-                generation::build(pins, maps, programs.digest(), *generation, *deadline, core)
+                let material = self.material.ok_or_else(|| Error::Inconsistent("nothing to build a generation from".into()))?;
+                let site = Site { pins, shared: maps, objects_digest: programs.digest(), running: self.kernel.word().running };
+                generation::build(&site, *generation, *deadline, material)
             }
             Action::RemoveGeneration { generation } => self.remove_generation(*generation),
             Action::WriteRecord { generation, link, record, xdp, .. } => {
@@ -113,6 +128,14 @@ impl Run<'_> {
                 }
                 self.write_record(*generation, link, &record)
             }
+            Action::Adopt { generation, link } => {
+                // Whoever cannot be adopted has to connect anew; that is no reason to leave the interface open.
+                if let Err(error) = self.adopt(*generation, link) {
+                    self.outcome.warnings.push(format!("{}: connections that exist already could not be taken over: {error}", link.name));
+                }
+                Ok(())
+            }
+            Action::Disown { link } => adopt::forget(need(maps, "connections")?, link.ifindex),
             Action::RestoreRecord { generation, link, record } => self.write_record(*generation, link, record),
             Action::DropRecord { generation, link, .. } => need(maps, "links")?.delete(&key(*generation, link.ifindex)).map(|_there| ()),
             Action::Attach { link, hook, variant } => attach::attach(*way, pins, link.ifindex, *hook, programs.tc(*variant, *hook)?),
@@ -135,6 +158,27 @@ impl Run<'_> {
 
     fn write_record(&self, generation: u32, link: &Target, record: &abi::np_link) -> Result<()> {
         need(&self.kernel.maps, "links")?.set(&key(generation, link.ifindex), record)
+    }
+
+    fn adopt(&mut self, generation: u32, link: &Target) -> Result<()> {
+        let maps = &self.kernel.maps;
+        if self.standing.is_none() {
+            let interfaces = links::list()?;
+            let loopback = interfaces.values().find(|link| link.device() == Some(DeviceKind::Loopback)).map(|link| link.ifindex);
+            self.standing = Some(Standing::look(loopback)?);
+        }
+        let Some(standing) = &mut self.standing else { return Ok(()) };
+        let word: Option<abi::np_word> = need(maps, "generation")?.get(&0u32)?;
+        let stamp = Stamp { generation, epoch: word.unwrap_or_default().set_epoch };
+        let adopted = standing.adopt(need(maps, "connections")?, link.ifindex, stamp)?;
+        if adopted.flows > 0 {
+            self.outcome.notes.push(format!("{}: took over {} connections that exist already", link.name, adopted.flows));
+        }
+        if adopted.left_out > 0 {
+            let sentence = "connections that exist already do not fit into map `connections` and have to be opened anew";
+            self.outcome.warnings.push(format!("{}: {} {sentence}", link.name, adopted.left_out));
+        }
+        Ok(())
     }
 
     fn remove_generation(&mut self, number: u32) -> Result<()> {

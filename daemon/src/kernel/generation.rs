@@ -10,15 +10,21 @@ use netpol_probes::{MAPS, MapKind, SET_CONTENT, Scope, abi};
 use super::bpf::MapFacts;
 use super::counters::{self, CounterMaps};
 use super::error::{Error, Result};
+use super::executor::Material;
 use super::maps::Map;
 use super::objects;
 use super::pins::{self, Pins};
+use super::sets;
 use super::shared::{Maps, facts_of, need};
 use crate::compile::ruleset::Core;
 use crate::plan::observed::GenerationFacts;
+use crate::sets::Clock;
 
 /// Map of identities of rules, the daemon's own.
 const NAMES: &str = "rule_names";
+/// Unix time in ms from which each condition no longer holds (0 = for ever), the daemon's own: the wall clock may be set while
+/// the generation lives.
+const EXPIRIES: &str = "condition_expiry";
 /// Pinned last: a generation without it is half built.
 const META: &str = "meta";
 /// `BPF_MAP_TYPE_ARRAY`.
@@ -29,12 +35,24 @@ pub fn slot_of(generation: u32) -> u32 {
     generation % abi::NP_SLOTS
 }
 
+/// Where a generation is built.
+pub struct Site<'a> {
+    /// The tree of pins.
+    pub pins: &'a Pins,
+    /// What all generations share.
+    pub shared: &'a Maps,
+    /// Names this binary's objects.
+    pub objects_digest: &'a str,
+    /// The generation that judges meanwhile; 0 = none.
+    pub running: u32,
+}
+
 /// Builds a generation whole. On failure nothing of it is left.
-pub fn build(pins: &Pins, shared: &Maps, objects_digest: &str, number: u32, deadline: u64, core: &Core) -> Result<()> {
-    let built = build_parts(pins, shared, objects_digest, number, deadline, core);
+pub fn build(site: &Site<'_>, number: u32, deadline: u64, material: Material<'_>) -> Result<()> {
+    let built = build_parts(site, number, deadline, material);
     match built {
         Ok(()) => Ok(()),
-        Err(error) => match remove(pins, shared, number) {
+        Err(error) => match remove(site.pins, site.shared, number) {
             Ok(()) => Err(error),
             Err(second) => {
                 Err(Error::Inconsistent(format!("{error}; and removing what was built of generation {number} failed: {second}")))
@@ -43,12 +61,15 @@ pub fn build(pins: &Pins, shared: &Maps, objects_digest: &str, number: u32, dead
     }
 }
 
-fn build_parts(pins: &Pins, shared: &Maps, objects_digest: &str, number: u32, deadline: u64, core: &Core) -> Result<()> {
+fn build_parts(site: &Site<'_>, number: u32, deadline: u64, material: Material<'_>) -> Result<()> {
+    let Site { pins, shared, objects_digest, running } = *site;
+    let Material { core, contents } = material;
     let directory = pins.generation(number);
     pins::remove_tree(&directory)?;
     pins::ensure_directory(&directory)?;
     let maps = create_maps(pins, number, core)?;
-    fill_maps(&maps, core)?;
+    fill_maps(&maps, core, &contents.clock)?;
+    sets::build(pins, running, number, need(&maps, "sets")?, &core.sets, contents)?;
     let by_name = |name: &str| maps.get(name).or_else(|| shared.get(name)).map(AsFd::as_fd);
     let pinned = |name: &str| {
         if maps.contains_key(name) { Some(directory.join(name)) } else { shared.contains_key(name).then(|| pins.shared(name)) }
@@ -94,7 +115,7 @@ fn entries(core: &Core, map: &str) -> Result<u32> {
         "ethertypes" => core.ethertypes.len(),
         "source_checks" => core.source_checks.len(),
         "macs" => core.macs.len(),
-        "conditions" => core.conditions.len(),
+        "conditions" | EXPIRIES => core.conditions.len(),
         "rule_counters" | "rule_base" | NAMES => core.counters(),
         _ => 1,
     };
@@ -115,13 +136,16 @@ fn create_maps(pins: &Pins, number: u32, core: &Core) -> Result<Maps> {
     }
     let names = MapFacts { kind: ARRAY, key_size: 4, value_size: 8, max_entries: entries(core, NAMES)?, flags: 0 };
     maps.insert(NAMES, Map::create(NAMES, names)?);
+    if core.condition_expiry.iter().any(Option::is_some) {
+        maps.insert(EXPIRIES, Map::create(EXPIRIES, MapFacts { max_entries: entries(core, EXPIRIES)?, ..names })?);
+    }
     for (name, map) in maps.iter().filter(|(name, _)| **name != META) {
         map.pin(&directory.join(name))?;
     }
     Ok(maps)
 }
 
-fn fill_maps(maps: &Maps, core: &Core) -> Result<()> {
+fn fill_maps(maps: &Maps, core: &Core, clock: &Clock) -> Result<()> {
     let map = |name| need(maps, name);
     map("addresses4")?.fill(&core.addresses4)?;
     map("addresses6")?.fill(&core.addresses6)?;
@@ -148,9 +172,39 @@ fn fill_maps(maps: &Maps, core: &Core) -> Result<()> {
     map("cookie_ports")?.fill(&core.cookie_ports)?;
     map("limits")?.fill_array(&core.limits)?;
     map("conditions")?.fill_array(&core.conditions)?;
+    if let Some(expiries) = maps.get(EXPIRIES) {
+        let ms = |expiry: &Option<i64>| expiry.map_or(0, |seconds| u64::try_from(seconds).unwrap_or(0).saturating_mul(1000).max(1));
+        expiries.fill_array(&core.condition_expiry.iter().map(ms).collect::<Vec<u64>>())?;
+        set_expiries(map("conditions")?, expiries, clock)?;
+    }
     map("failsafe")?.fill(&core.failsafe)?;
     map("ethertypes")?.fill(&core.ethertypes)?;
     map(NAMES)?.fill_array(&counters::identities(core))
+}
+
+/// Writes into the conditions when they stop to hold, as the clocks stand now. `true`: some had to be changed.
+fn set_expiries(conditions: &Map, expiries: &Map, clock: &Clock) -> Result<bool> {
+    let mut changed = false;
+    for (index, ms) in expiries.all::<u32, u64>()?.into_iter().filter(|(_, ms)| *ms != 0) {
+        let there: Option<abi::np_condition> = conditions.get(&index)?;
+        let expires = clock.boot_of(ms);
+        // The clocks are read one after the other: a moment more or less is no change.
+        if let Some(condition) = there.filter(|there| there.expires == 0 || there.expires.abs_diff(expires) > sets::MOMENT) {
+            conditions.set(&index, &abi::np_condition { expires, ..condition })?;
+            changed = true;
+        }
+    }
+    Ok(changed)
+}
+
+/// The same for a generation that is there. `true`: some had to be changed.
+pub fn follow_clock(pins: &Pins, number: u32, clock: &Clock) -> Result<bool> {
+    let directory = pins.generation(number);
+    let expiries = directory.join(EXPIRIES);
+    if !expiries.exists() {
+        return Ok(false);
+    }
+    set_expiries(&Map::open("conditions", &directory.join("conditions"))?, &Map::open(EXPIRIES, &expiries)?, clock)
 }
 
 /// Deletes every record of a slot.

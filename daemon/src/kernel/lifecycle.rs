@@ -19,19 +19,19 @@ const GO_ON: u32 = u32::MAX;
 const SECOND: u64 = 1_000_000_000;
 
 /// What one test works in: a namespace with a veth pair, a bpffs. Dropped last.
-struct Bench {
-    scratch: Scratch,
+pub(super) struct Bench {
+    pub(super) scratch: Scratch,
     _namespace: Namespace,
 }
 
 impl Bench {
-    fn new(name: &str) -> Bench {
+    pub(super) fn new(name: &str) -> Bench {
         let bench = Bench { scratch: Scratch::new(name), _namespace: Namespace::enter() };
         ip(&["add", "np0", "type", "veth", "peer", "name", "np1"]);
         bench
     }
 
-    fn open(&self) -> Kernel {
+    pub(super) fn open(&self) -> Kernel {
         Kernel::open(&self.scratch.path, 1024, 512).unwrap()
     }
 }
@@ -42,7 +42,7 @@ fn ip(arguments: &[&str]) {
 }
 
 /// A ruleset of one chain without rules at the ingress hook, whose default is told.
-fn ruleset(kernel: &Kernel, default_action: u32, names: &[&str]) -> Ruleset {
+pub(super) fn ruleset(kernel: &Kernel, default_action: u32, names: &[&str]) -> Ruleset {
     let origin = Origin { file: "t.toml".into(), line: 1, column: 1 };
     let mut timeouts = [0; abi::NP_TIMEOUTS as usize];
     timeouts.fill(60 * SECOND);
@@ -87,7 +87,7 @@ fn link_plan(fact: &LinkFacts) -> LinkPlan {
 
 fn reach(kernel: &mut Kernel, wanted: &Ruleset) -> Outcome {
     let actions = plan(wanted, &kernel.observe().unwrap());
-    let outcome = kernel.execute(wanted, &actions).unwrap();
+    let outcome = kernel.execute(wanted, &Contents::default(), &actions).unwrap();
     assert_eq!(outcome.failures, Vec::<String>::new());
     outcome
 }
@@ -203,7 +203,7 @@ fn failed_build_leaves_the_running_generation_as_it_was() {
     let mut wrong = ruleset(&kernel, abi::NP_ALLOW, &["np0", "np1"]);
     wrong.core.classes = vec![abi::np_class::default(); abi::NP_MAX_CLASSES as usize + 1];
     let actions = plan(&wrong, &kernel.observe().unwrap());
-    let error = kernel.execute(&wrong, &actions).unwrap_err().to_string();
+    let error = kernel.execute(&wrong, &Contents::default(), &actions).unwrap_err().to_string();
     assert!(error.contains("`classes` needs 65537 entries"), "{error}");
     assert_eq!(state(&kernel), before);
     assert_eq!(verdict(&kernel, "np0", 1), SHOT);
@@ -225,11 +225,11 @@ fn plan_that_cannot_be_finished_is_undone_at_every_step() {
         // What runs is never removed: this action fails wherever it stands.
         let mut broken = actions.clone();
         broken.insert(stop, Action::Commit { word: GenerationWord { running: 77, former: 0 }, before: kernel.word() });
-        let error = kernel.execute(&wanted, &broken).unwrap_err();
+        let error = kernel.execute(&wanted, &Contents::default(), &broken).unwrap_err();
         assert!(matches!(&error, Error::Action { undo, .. } if undo.is_empty()), "{error}");
         assert_eq!(state(&kernel), before, "stopped before {}", actions[stop]);
     }
-    assert_eq!(kernel.execute(&wanted, &actions).unwrap().generation, 2);
+    assert_eq!(kernel.execute(&wanted, &Contents::default(), &actions).unwrap().generation, 2);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn killed_in_the_middle_of_a_build_the_next_daemon_sweeps() {
     let actions = plan(&allow, &kernel.observe().unwrap());
     let commit = actions.iter().position(|action| matches!(action, Action::Commit { .. })).unwrap();
     for stop in 1..=commit {
-        kernel.execute(&allow, &actions[..stop]).unwrap();
+        kernel.execute(&allow, &Contents::default(), &actions[..stop]).unwrap();
         drop(kernel);
         kernel = bench.open();
         assert_eq!(verdict(&kernel, "np0", 1), SHOT, "killed before {}", actions[stop]);
@@ -263,7 +263,7 @@ fn unconfirmed_generation_returns_by_itself() {
     let allow = ruleset(&kernel, abi::NP_ALLOW, &["np0"]);
     let until = |time| Options { deadline: Some(boot_time() + time), ..Options::default() };
     let actions = plan_with(&allow, &kernel.observe().unwrap(), until(5 * SECOND));
-    kernel.execute(&allow, &actions).unwrap();
+    kernel.execute(&allow, &Contents::default(), &actions).unwrap();
     assert_eq!(verdict(&kernel, "np0", 1), GO_ON);
     let deadline = kernel.deadline().unwrap();
     drop(kernel);
@@ -277,7 +277,7 @@ fn unconfirmed_generation_returns_by_itself() {
     assert_eq!(kernel.word(), GenerationWord { running: 1, former: 2 });
 
     let actions = plan_with(&allow, &kernel.observe().unwrap(), until(100 * SECOND));
-    kernel.execute(&allow, &actions).unwrap();
+    kernel.execute(&allow, &Contents::default(), &actions).unwrap();
     assert!(kernel.confirm().unwrap());
     assert_eq!((kernel.deadline().unwrap(), verdict(&kernel, "np0", 3)), (0, GO_ON));
 }
@@ -301,7 +301,7 @@ fn interfaces_come_and_go() {
     changed.core.slot.flags = abi::NP_SLOT_KEEP;
     let actions = plan(&changed, &kernel.observe().unwrap());
     ip(&["del", "np2"]);
-    assert_eq!(kernel.execute(&changed, &actions).unwrap().generation, 2);
+    assert_eq!(kernel.execute(&changed, &Contents::default(), &actions).unwrap().generation, 2);
 
     // Another device of the same name and index.
     ip(&["add", "np2", "index", &old.to_string(), "type", "veth", "peer", "name", "np3"]);
@@ -351,7 +351,7 @@ fn new_interface_that_vanishes_before_it_is_attached_is_a_note() {
     let wanted = ruleset_of(&kernel, &["np0", "np1"]);
     let actions = plan(&wanted, &kernel.observe().unwrap());
     ip(&["del", "np0"]);
-    let outcome = kernel.execute(&wanted, &actions).unwrap();
+    let outcome = kernel.execute(&wanted, &Contents::default(), &actions).unwrap();
     assert_eq!((outcome.generation, outcome.notes.len()), (1, 2), "{outcome:?}");
 }
 
@@ -397,7 +397,7 @@ fn clsact_serves_where_tcx_is_missing() {
     assert!(Command::new("timeout").args(["5", "tc", "qdisc", "del", "dev", "np0", "clsact"]).status().unwrap().success());
     let actions = plan(&deny, &kernel.observe().unwrap());
     assert_eq!(actions.len(), 2, "{actions:?}");
-    assert_eq!(kernel.execute(&deny, &actions).unwrap().failures, Vec::<String>::new());
+    assert_eq!(kernel.execute(&deny, &Contents::default(), &actions).unwrap().failures, Vec::<String>::new());
     assert_eq!(plan(&deny, &kernel.observe().unwrap()), []);
     let none = ruleset_of(&kernel, &[]);
     reach(&mut kernel, &none);

@@ -152,6 +152,22 @@ impl Map {
         result(answer).map_err(|source| size_error(&self.name, self.facts, u64::from(self.facts.max_entries) + 1, source))
     }
 
+    /// Writes one element where there is none of that key. `Some(false)`: there is one; `None`: there is no room.
+    pub fn insert_new<K: Pod, V: Pod>(&self, key: &K, value: &V) -> Result<Option<bool>> {
+        const NOEXIST: u64 = 1; // BPF_NOEXIST
+        self.expect::<K, V>()?;
+        // SAFETY: key and value have the map's sizes.
+        let answer = unsafe {
+            bpf_sys::bpf_map_update_elem(self.as_raw_fd(), std::ptr::from_ref(key).cast(), std::ptr::from_ref(value).cast(), NOEXIST)
+        };
+        match result(answer) {
+            Ok(()) => Ok(Some(true)),
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(Some(false)),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::E2BIG | libc::ENOMEM)) => Ok(None),
+            Err(error) => Err(self.failed("write", error)),
+        }
+    }
+
     /// Reads one element.
     pub fn get<K: Pod, V: Pod>(&self, key: &K) -> Result<Option<V>> {
         self.expect::<K, V>()?;

@@ -4,6 +4,7 @@
 //! reads counters, flows and events.
 #![allow(unsafe_code)]
 
+mod adopt;
 mod attach;
 mod attach_clsact;
 mod attach_tcx;
@@ -23,10 +24,17 @@ mod libbpf;
 mod lifecycle;
 mod links;
 mod maps;
+mod netlink;
 mod objects;
 mod observe;
 mod pins;
+mod route_tables;
+mod routes;
+#[cfg(test)]
+mod set_tests;
+mod sets;
 mod shared;
+mod sockets;
 mod sys;
 mod test_run;
 #[cfg(test)]
@@ -35,6 +43,7 @@ pub(crate) mod tests;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use executor::Material;
 use netpol_probes::abi;
 
 pub use counters::{CounterTotal, ReasonCounts};
@@ -43,12 +52,15 @@ pub use error::{Error, Result};
 pub use events::Events;
 pub use features::{Feature, Features};
 pub use inspect::{Inspection, inspect};
+pub use sets::{Prepared, Standing};
 pub use sys::boot_time;
 pub use test_run::{Entry, Shot, TestRun};
 
+use crate::compile::routes::{Held, ReversePaths};
 use crate::compile::ruleset::{LinkFacts, Ruleset};
 use crate::plan::observed::{GenerationWord, TcAttachment};
 use crate::plan::{self, Action, Observed};
+use crate::sets::content::Contents;
 
 /// Names of the interfaces of this network namespace; needs no root.
 pub fn interface_names() -> Result<Vec<String>> {
@@ -79,6 +91,8 @@ pub struct Kernel {
     way: TcAttachment,
     features: Features,
     warnings: Vec<String>,
+    /// What the maps of routes hold; `None` = not looked at yet, or half written.
+    routes: Option<Held>,
     _lock: OwnedFd,
 }
 
@@ -103,7 +117,7 @@ impl Kernel {
         let maps = shared::open_maps(&pins, connections, half_open, &mut warnings)?;
         let programs = shared::Programs::open(&pins, &maps)?;
         let cell = sys::Word::map(shared::need(&maps, "generation")?)?;
-        Ok(Kernel { pins, maps, programs, cell, way, features, warnings, _lock: lock })
+        Ok(Kernel { pins, maps, programs, cell, way, features, warnings, routes: None, _lock: lock })
     }
 
     /// What `status` must show whatever the policy is: flow tables of another size, remains that were removed at the start.
@@ -132,14 +146,14 @@ impl Kernel {
         observe::observe(&view, self.word())
     }
 
-    /// Carries out a plan that was made for `wanted`. On a failure before the commit everything is undone and the running
-    /// generation is as it was.
-    pub fn execute(&mut self, wanted: &Ruleset, actions: &[Action]) -> Result<Outcome> {
+    /// Carries out a plan that was made for `wanted`; `contents` is what the dynamic sets of a generation that is built are to
+    /// hold. On a failure before the commit everything is undone and the running generation is as it was.
+    pub fn execute(&mut self, wanted: &Ruleset, contents: &Contents<'_>, actions: &[Action]) -> Result<Outcome> {
         self.warnings.retain(|warning| !warning.contains(" keeps its "));
         for (table, entries) in [("connections", wanted.core.connections), ("half_open", wanted.core.half_open)] {
             self.warnings.extend(shared::size_warning(shared::need(&self.maps, table)?, entries));
         }
-        executor::execute(self, Some(&wanted.core), actions)
+        executor::execute(self, Some(Material { core: &wanted.core, contents }), actions)
     }
 
     /// Takes the firewall off all interfaces and deletes every pin. Returns the names of the interfaces it was taken off.
@@ -156,6 +170,11 @@ impl Kernel {
     pub fn deadline(&self) -> Result<u64> {
         let running = self.word().running;
         Ok(if running == 0 { 0 } else { generation::slot(&self.maps, generation::slot_of(running))?.deadline })
+    }
+
+    /// A generation runs that waits for confirmation and still counts.
+    pub fn pending(&self) -> Result<bool> {
+        Ok(self.deadline()? > boot_time() && self.word().former != 0)
     }
 
     /// Makes the running generation count for good. `false`: nothing waited for it, or its deadline was over already.
@@ -215,6 +234,23 @@ impl Kernel {
             deleted += flows::sweep(shared::need(&self.maps, table)?, &timeouts, &present, boot_time())?;
         }
         Ok(deleted)
+    }
+
+    /// The reverse path of every address, by the routing tables as they are now.
+    pub fn reverse_paths(&self) -> Result<ReversePaths> {
+        Ok(ReversePaths::of(&route_tables::list()?))
+    }
+
+    /// Makes the programs' copy of the routing tables say this; returns how many elements of it changed. On a failure it says the
+    /// old, the new, or for some addresses the one and for some the other.
+    pub fn write_routes(&mut self, wanted: &ReversePaths) -> Result<usize> {
+        let held = match self.routes.take() {
+            Some(held) => held,
+            None => routes::read(&self.maps)?,
+        };
+        let (after, changed) = routes::write(&self.maps, &held, wanted)?;
+        self.routes = Some(after);
+        Ok(changed)
     }
 
     /// A reader of logged packets. One at a time.

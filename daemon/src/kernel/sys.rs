@@ -8,7 +8,9 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use netpol_probes::abi;
 
 use super::error::{Error, Result};
 
@@ -123,7 +125,7 @@ pub fn kernel_release() -> Result<(u32, u32)> {
     }
 }
 
-/// One 8-byte word of an mmap-able array map, read and written as a whole.
+/// The only element of map `generation` (`np_word`), mapped: each of its two parts is read and written as a whole.
 pub struct Word {
     page: *mut libc::c_void,
 }
@@ -152,6 +154,14 @@ impl Word {
     fn cell(&self) -> &AtomicU64 {
         // SAFETY: the mapping is page-aligned, at least 8 bytes long and lives as long as `self`.
         unsafe { &*self.page.cast::<AtomicU64>() }
+    }
+
+    /// Counts the changes of dynamic sets: every flow that was judged before this is judged again. All that was written before
+    /// is visible to whoever reads the new count.
+    pub fn raise_epoch(&self) {
+        // SAFETY: the mapping is page-aligned and longer than `np_word`, whose second part is a u32, and lives as long as `self`.
+        let epoch = unsafe { &*self.page.byte_add(std::mem::offset_of!(abi::np_word, set_epoch)).cast::<AtomicU32>() };
+        epoch.fetch_add(1, Ordering::SeqCst);
     }
 
     /// The word.

@@ -63,6 +63,18 @@ pub enum Action {
         /// What was there.
         before: Option<abi::np_link>,
     },
+    /// Make flows of the connections of this host's sockets that run over an interface; what cannot be done is a warning.
+    Adopt {
+        /// By whose rules they count as judged.
+        generation: u32,
+        /// Which interface, not under policy yet.
+        link: Target,
+    },
+    /// Delete the flows of an interface that is not under policy.
+    Disown {
+        /// Which interface.
+        link: Target,
+    },
     /// Put one element of `links` back as it was.
     RestoreRecord {
         /// Whose slot.
@@ -191,6 +203,7 @@ impl Action {
             BuildGeneration { generation, .. } => RemoveGeneration { generation },
             WriteRecord { generation, link, before: Some(record), .. } => RestoreRecord { generation, link, record },
             WriteRecord { generation, link, before: None, .. } => DropRecord { generation, link, before: None },
+            Adopt { link, .. } => Disown { link },
             DropRecord { generation, link, before } => RestoreRecord { generation, link, record: before? },
             Attach { link, hook, variant } => Detach { link, hook, variant },
             Detach { link, hook, variant } => Attach { link, hook, variant },
@@ -200,7 +213,7 @@ impl Action {
             SwitchXdp { link, from } => SwitchXdpBack { link, to: from },
             Commit { word, before } => Commit { word: before, before: word },
             SetDeadline { generation, deadline, before } => SetDeadline { generation, deadline: before, before: deadline },
-            RestoreShared { .. } | RestoreRecord { .. } | SwitchBack { .. } | SwitchXdpBack { .. } => return None,
+            RestoreShared { .. } | RestoreRecord { .. } | Disown { .. } | SwitchBack { .. } | SwitchXdpBack { .. } => return None,
             RemoveGeneration { .. } | CarryCounters { .. } | ForgetLink { .. } | Sweep { .. } => return None,
         })
     }
@@ -215,6 +228,7 @@ impl Action {
         use Action::*;
         match self {
             WriteRecord { link, .. } | RestoreRecord { link, .. } | DropRecord { link, .. } => Some(link),
+            Adopt { link, .. } | Disown { link } => Some(link),
             Attach { link, .. } | Detach { link, .. } | Switch { link, .. } | SwitchBack { link, .. } => Some(link),
             AttachXdp { link, .. } | DetachXdp { link, .. } | SwitchXdp { link, .. } | SwitchXdpBack { link, .. } => Some(link),
             InstallShared { .. } | RestoreShared { .. } | BuildGeneration { .. } | RemoveGeneration { .. } => None,
@@ -257,6 +271,8 @@ impl fmt::Display for Action {
             RemoveGeneration { generation } => write!(f, "remove generation {generation}"),
             WriteRecord { generation, link, before: None, .. } => write!(f, "put {link} under policy in generation {generation}"),
             WriteRecord { generation, link, .. } => write!(f, "change the record of {link} in generation {generation}"),
+            Adopt { generation, link } => write!(f, "take over the connections of sockets over {link} into generation {generation}"),
+            Disown { link } => write!(f, "forget the connections over {link}"),
             RestoreRecord { generation, link, .. } => write!(f, "restore the record of {link} in generation {generation}"),
             DropRecord { generation, link, .. } => write!(f, "take {link} out of generation {generation}"),
             Attach { link, hook, variant } => write!(f, "attach the {} program to {} of {link}", variant_name(*variant), hook_name(*hook)),

@@ -10,7 +10,10 @@ use netpol_probes::abi;
 use super::action::{Action, Target};
 use super::observed::{LinkObserved, Observed, XdpObserved};
 use crate::compile::ruleset::{DeviceKind, LinkPlan, Ruleset};
-use crate::policy::model::{Hook, XdpMode};
+use crate::policy::model::{Adopt, Hook, XdpMode};
+
+/// For so long after an interface first comes under policy a mid-stream TCP packet may open a flow on it (`adopt_existing = true`), ns.
+pub const ADOPTION: u64 = 60 * 1_000_000_000;
 
 /// Egress first: should only one of the two be there for a moment, what leaves makes its state before answers are asked for it.
 const HOOKS: [Hook; 2] = [Hook::Egress, Hook::Ingress];
@@ -25,9 +28,38 @@ pub fn not_wanted(wanted: &Ruleset, there: &Observed) -> Vec<u32> {
     known.filter(|ifindex| !wanted.links.contains_key(ifindex)).filter(ours).collect()
 }
 
+/// The record of an interface that the running generation covers.
+fn covered(there: &Observed, link: &LinkObserved, ifindex: u32) -> Option<abi::np_link> {
+    // Another device has the index of one that is gone: it was never covered.
+    there.records.get(&(there.word.running, ifindex)).copied().filter(|_| !link.dead_pins)
+}
+
+/// The plan with the end of the time in which connections may be taken over: a new interface's time begins now, what a covered one has
+/// goes on. It never makes a difference between records by itself, but ends at once where the policy no longer wants it.
+fn with_adoption(plan: &LinkPlan, adopt: Adopt, there: &Observed, link: &LinkObserved) -> LinkPlan {
+    let mut plan = plan.clone();
+    plan.record.adopt_until = match covered(there, link, plan.ifindex) {
+        _ if adopt != Adopt::All => 0,
+        Some(record) => record.adopt_until,
+        None => there.now + ADOPTION,
+    };
+    plan
+}
+
+/// Whether connections over the interface are taken over: it comes under policy now.
+pub fn comes_under_policy(plan: &LinkPlan, there: &Observed) -> bool {
+    present(plan, there).is_some_and(|link| covered(there, link, plan.ifindex).is_none())
+}
+
+/// Takes over what runs over the interface.
+pub fn adopt(plan: &LinkPlan, generation: u32, actions: &mut Vec<Action>) {
+    actions.push(Action::Adopt { generation, link: target(plan.ifindex, &plan.name) });
+}
+
 /// The interface as the running generation should know it.
-pub fn bring_into_running(plan: &LinkPlan, there: &Observed, generation: u32, actions: &mut Vec<Action>) {
+pub fn bring_into_running(plan: &LinkPlan, adopt_existing: Adopt, there: &Observed, generation: u32, actions: &mut Vec<Action>) {
     let Some(link) = present(plan, there) else { return };
+    let plan = &with_adoption(plan, adopt_existing, there, link);
     let target = target(plan.ifindex, &plan.name);
     let mut before = there.records.get(&(generation, plan.ifindex)).copied();
     if link.dead_pins {
@@ -38,14 +70,18 @@ pub fn bring_into_running(plan: &LinkPlan, there: &Observed, generation: u32, ac
     attach_tc(plan, link, &target, actions);
     let changes_xdp = change_xdp(plan, link, &target, generation, before, actions);
     let wanted = with_flag(plan.record, plan.xdp.is_some() && link.xdp.is_ours());
+    if before.is_none() && adopt_existing != Adopt::None {
+        adopt(plan, generation, actions);
+    }
     if changes_xdp || before != Some(wanted) {
         actions.push(write_record(plan, generation, target, before));
     }
 }
 
 /// The interface as a generation that nothing reads yet should know it.
-pub fn bring_into_new(plan: &LinkPlan, there: &Observed, generation: u32, actions: &mut Vec<Action>) {
+pub fn bring_into_new(plan: &LinkPlan, adopt_existing: Adopt, there: &Observed, generation: u32, actions: &mut Vec<Action>) {
     let Some(link) = present(plan, there) else { return };
+    let plan = &with_adoption(plan, adopt_existing, there, link);
     let target = target(plan.ifindex, &plan.name);
     if link.dead_pins {
         actions.push(Action::ForgetLink { ifindex: plan.ifindex });
@@ -62,8 +98,9 @@ pub fn bring_into_new(plan: &LinkPlan, there: &Observed, generation: u32, action
 }
 
 /// After a commit: XDP in a mode that is no longer wanted, or not wanted at all.
-pub fn settle_xdp(plan: &LinkPlan, there: &Observed, generation: u32, actions: &mut Vec<Action>) {
+pub fn settle_xdp(plan: &LinkPlan, adopt_existing: Adopt, there: &Observed, generation: u32, actions: &mut Vec<Action>) {
     let Some(link) = present(plan, there) else { return };
+    let plan = &with_adoption(plan, adopt_existing, there, link);
     let target = target(plan.ifindex, &plan.name);
     match (plan.xdp, attached_mode(link.xdp)) {
         (None, Some(mode)) => actions.push(Action::DetachXdp { link: target, mode }),

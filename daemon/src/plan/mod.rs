@@ -19,6 +19,7 @@ pub use warnings::warnings;
 use netpol_probes::abi;
 
 use crate::compile::ruleset::Ruleset;
+use crate::policy::model::Adopt;
 
 /// What a caller may ask for beside the ruleset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -69,7 +70,7 @@ fn extend_running(wanted: &Ruleset, there: &Observed, options: Options, actions:
     }
     let awaits_confirmation = there.pending() || options.deadline.is_some();
     for plan in wanted.links.values() {
-        link::bring_into_running(plan, there, generation, actions);
+        link::bring_into_running(plan, wanted.core.adopt, there, generation, actions);
     }
     for ifindex in link::not_wanted(wanted, there) {
         link::drop_from_running(ifindex, there, generation, actions);
@@ -95,7 +96,11 @@ fn build_new(wanted: &Ruleset, there: &Observed, options: Options, actions: &mut
     }
     actions.push(Action::BuildGeneration { generation, deadline });
     for plan in wanted.links.values() {
-        link::bring_into_new(plan, there, generation, actions);
+        link::bring_into_new(plan, wanted.core.adopt, there, generation, actions);
+    }
+    if wanted.core.adopt != Adopt::None {
+        // As late as can be: what is opened after this and before the commit is not taken over.
+        wanted.links.values().filter(|plan| link::comes_under_policy(plan, there)).for_each(|plan| link::adopt(plan, generation, actions));
     }
     let running = there.word.running;
     let carry = there.running_digest().map(|_| Action::CarryCounters { from: running, to: generation });
@@ -104,7 +109,7 @@ fn build_new(wanted: &Ruleset, there: &Observed, options: Options, actions: &mut
     // Again: what was counted between the first time and the commit.
     actions.extend(carry);
     for plan in wanted.links.values() {
-        link::settle_xdp(plan, there, generation, actions);
+        link::settle_xdp(plan, wanted.core.adopt, there, generation, actions);
     }
     if deadline == 0 {
         for ifindex in link::not_wanted(wanted, there) {

@@ -1,5 +1,6 @@
 //! The meaning of policies: the proven model, its validation with all errors and warnings, and the plain judge.
 
+pub mod bogons;
 mod failsafe;
 pub mod judge;
 pub mod model;
@@ -7,7 +8,7 @@ pub mod reason;
 mod validate;
 
 pub use failsafe::{close, failsafe_only};
-pub use validate::{Loaded, load_at, salvage_failsafe};
+pub use validate::{Loaded, duration, elements, load_at, salvage_failsafe};
 
 use crate::source::Snapshot;
 

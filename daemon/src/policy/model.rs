@@ -187,13 +187,14 @@ impl Default for Conntrack {
 }
 
 /// `adopt_existing`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Adopt {
     /// `true`: those of this host's sockets; and for a minute, mid-stream TCP packets may open a flow, where the rules allow it.
     All,
     /// `"sockets"`: those of this host's sockets.
     Sockets,
-    /// `false`: none.
+    /// `false`: none. (What the language assumes where it is unstated stands in [`Conntrack`].)
+    #[default]
     None,
 }
 

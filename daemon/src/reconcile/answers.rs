@@ -11,6 +11,7 @@ use crate::plan;
 use crate::plan::observed::{LinkObserved, Observed, TcAttachment, XdpObserved};
 use crate::policy::model::{Action, Direction, EndpointKind, Hook, PolicySet};
 use crate::policy::reason::Reason;
+use crate::report;
 use crate::report::rules::{RuleLine, unix_now};
 use crate::report::status::{Interface, Packets, Status, View};
 use crate::trigger::control::Response;
@@ -29,7 +30,8 @@ impl Reconciler {
             .iter()
             .flat_map(|live| live.ruleset.links.values().map(|link| interface(link, &live.ruleset, &observed, &totals)))
             .collect();
-        let mut warnings: Vec<String> = self.closed.iter().chain(&self.warnings).cloned().collect();
+        let standing = self.closed.iter().chain(&self.routes.error).chain(&self.warnings).chain(&self.metrics_trouble);
+        let mut warnings: Vec<String> = standing.cloned().collect();
         match &self.live {
             Some(live) => {
                 warnings.extend(plan::warnings(&live.ruleset, &observed));
@@ -41,14 +43,22 @@ impl Reconciler {
             }
             None => warnings.push("detached: no interface is under policy until `netpol-ebpf apply`, a reload or a restart".into()),
         }
+        if let Some(left) = self.trial_ends_in() {
+            let left = left.as_secs_f64().ceil();
+            warnings.push(format!("generation {} waits for confirmation: the former ruleset returns in {left} s", observed.word.running));
+        }
         for interface in interfaces.iter().filter(|interface| interface.attach == "none") {
             warnings.push(format!("{} is NOT enforced: our programs are not attached", interface.name));
         }
+        let set_problems = self.sets.problems();
+        warnings.extend(set_problems.iter().cloned());
         let mut seen = BTreeSet::new();
         warnings.retain(|warning| seen.insert(warning.clone()));
         let healthy = self.last_error.is_none()
             && self.link_error.is_none()
+            && self.routes.error.is_none()
             && self.closed.is_empty()
+            && set_problems.is_empty()
             && self.live.as_ref().is_some_and(|live| live.origin == super::Origin::Directory)
             && interfaces.iter().all(|interface| interface.attach != "none");
         Ok(Status {
@@ -116,39 +126,13 @@ impl Reconciler {
         Ok(rules.collect())
     }
 
-    /// `set list`.
-    pub fn set_list(&self) -> Response {
-        let sets = self.live.iter().flat_map(|live| &live.policies.sets);
-        let rows: Vec<Vec<String>> = sets
-            .clone()
-            .map(|set| {
-                vec![
-                    set.name.clone(),
-                    format!("{} elements", set.element_count),
-                    format!("{} prefixes", set.nets.len()),
-                    set.origin.to_string(),
-                ]
-            })
-            .collect();
-        let value: Vec<Value> = sets
-            .map(|set| json!({ "version": 1, "name": set.name, "elements": set.element_count, "prefixes": set.nets.len(), "dynamic": false, "file": *set.origin.file, "line": set.origin.line }))
-            .collect();
-        Response { exit: 0, text: crate::report::table(&rows), value: Value::Array(value) }
-    }
-
-    /// `set show`.
-    pub fn set_show(&self, name: &str) -> Response {
-        let set = self.live.iter().flat_map(|live| &live.policies.sets).find(|set| set.name == name);
-        let Some(set) = set else {
-            let text = format!("no set is named `{name}`; `netpol-ebpf set list` shows those there are");
-            return Response { exit: 1, value: json!({ "version": 1, "error": text }), text };
-        };
-        let nets: Vec<String> = set
-            .nets
-            .iter()
-            .map(|net| if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() })
-            .collect();
-        Response { exit: 0, text: nets.join("\n"), value: json!({ "version": 1, "name": set.name, "dynamic": false, "elements": nets }) }
+    /// `status` and `rules` as a page of metrics.
+    pub fn metrics(&self) -> Response {
+        let page = self.status().and_then(|status| Ok(report::metrics::text(&status, &self.rules()?)));
+        match page {
+            Ok(text) => Response { exit: 0, text, value: Value::Null },
+            Err(error) => Response { exit: 3, text: error.to_string(), value: Value::Null },
+        }
     }
 
     /// The answer to `apply`, and to a file event's outcome where somebody asks.
@@ -157,8 +141,13 @@ impl Reconciler {
         match result {
             Ok(()) => {
                 let links = self.live.as_ref().map_or(0, |live| live.ruleset.links.len());
-                let text = format!("generation {generation} is live on {links} interfaces");
-                Response { exit: 0, value: json!({ "version": 1, "applied": true, "generation": generation, "interfaces": links }), text }
+                let mut text = format!("generation {generation} is live on {links} interfaces");
+                let left = self.trial_ends_in().map(|left| left.as_secs_f64().ceil());
+                if let Some(left) = left {
+                    text += &format!("; `netpol-ebpf confirm` within {left} s, or the former ruleset returns");
+                }
+                let value = json!({ "version": 1, "applied": true, "generation": generation, "interfaces": links, "confirm_within": left });
+                Response { exit: 0, value, text }
             }
             Err(refusal) => {
                 let text = format!("{}\nrefused; generation {generation} goes on", refusal.text.trim_end());

@@ -3,6 +3,7 @@
 //! The server thread only carries: requests go to the daemon's loop, its answer goes back. The client side is used by the commands.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -16,8 +17,8 @@ use serde_json::Value;
 
 use super::Trigger;
 
-/// Longest request line. All requests of this version are tiny.
-const LONGEST_REQUEST: u64 = 1 << 20;
+/// Longest request line: `set replace` brings a whole list, of at most [`crate::source::MAX_SET_FILE`] bytes, a few of them escaped.
+const LONGEST_REQUEST: u64 = 80 << 20;
 /// How long a silent client may hold its connection.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a command waits for the answer to a question; the daemon may be busy with a large ruleset.
@@ -34,9 +35,20 @@ pub enum Request {
     /// `rules`
     Rules,
     /// `apply`: read the directory and make it live now.
-    Apply,
+    Apply {
+        /// On trial: without `confirm` in time the former ruleset returns.
+        confirm: Option<Trial>,
+        /// The SSH session of whoever asks.
+        session: Option<Session>,
+    },
+    /// `confirm`
+    Confirm,
+    /// `rollback`
+    Rollback,
     /// `detach`: take the programs off all interfaces and stay so until `apply`.
     Detach,
+    /// A page of metrics; asked by the HTTP listener, not by a command.
+    Metrics,
     /// `set list`
     SetList,
     /// `set show NAME`
@@ -44,6 +56,94 @@ pub enum Request {
         /// The set's name.
         name: String,
     },
+    /// `set add NAME ELEMENT…`
+    SetAdd {
+        /// The set's name.
+        name: String,
+        /// Addresses, CIDRs, ranges.
+        elements: Vec<String>,
+        /// How long they stay.
+        lifetime: Lifetime,
+    },
+    /// `set del NAME ELEMENT…`
+    SetDel {
+        /// The set's name.
+        name: String,
+        /// Addresses, CIDRs, ranges.
+        elements: Vec<String>,
+    },
+    /// `set flush NAME`
+    SetFlush {
+        /// The set's name.
+        name: String,
+    },
+    /// `set replace NAME FILE`
+    SetReplace {
+        /// The set's name.
+        name: String,
+        /// As the user calls it.
+        file: String,
+        /// What it says.
+        list: String,
+        /// How long its elements stay.
+        lifetime: Lifetime,
+    },
+}
+
+/// How long an element stays in a dynamic set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lifetime {
+    /// As long as the set's `timeout` says.
+    Usual,
+    /// Until somebody takes it out.
+    Forever,
+    /// So many seconds.
+    Seconds(u64),
+}
+
+impl Request {
+    /// The command, for the log.
+    pub fn name(&self) -> &'static str {
+        use Request::*;
+        match self {
+            Status => "status",
+            Rules => "rules",
+            Metrics => "metrics",
+            Apply { .. } => "apply",
+            Confirm => "confirm",
+            Rollback => "rollback",
+            Detach => "detach",
+            SetList => "set list",
+            SetShow { .. } => "set show",
+            SetAdd { .. } => "set add",
+            SetDel { .. } => "set del",
+            SetFlush { .. } => "set flush",
+            SetReplace { .. } => "set replace",
+        }
+    }
+
+    /// Something has to be done, which may take its time.
+    fn works(&self) -> bool {
+        use Request::*;
+        matches!(self, Apply { .. } | Confirm | Rollback | Detach | SetAdd { .. } | SetDel { .. } | SetFlush { .. } | SetReplace { .. })
+    }
+}
+
+/// `--confirm` of `apply`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// How long; `None` = as `[daemon]` says.
+    pub seconds: Option<u64>,
+}
+
+/// A TCP connection to this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Who connected.
+    pub remote: SocketAddr,
+    /// To what.
+    pub local: SocketAddr,
 }
 
 /// What the daemon answers.
@@ -121,8 +221,7 @@ fn serve_one(client: UnixStream, send: &Sender<Trigger>) -> io::Result<()> {
 /// When no daemon answers there, or not in time.
 pub fn ask(runtime_dir: &Path, request: &Request) -> io::Result<Response> {
     let mut stream = UnixStream::connect(socket_path(runtime_dir))?;
-    let works = matches!(request, Request::Apply | Request::Detach);
-    stream.set_read_timeout(Some(if works { WORK_PATIENCE } else { ANSWER_PATIENCE }))?;
+    stream.set_read_timeout(Some(if request.works() { WORK_PATIENCE } else { ANSWER_PATIENCE }))?;
     let mut bytes = serde_json::to_vec(request)?;
     bytes.push(b'\n');
     stream.write_all(&bytes)?;

@@ -15,6 +15,7 @@ use netpol_ebpf::policy::load;
 use netpol_ebpf::policy::model::{Hook, PolicySet};
 use netpol_ebpf::policy::reason::Reason;
 use netpol_ebpf::schema::render;
+use netpol_ebpf::sets::content::Contents;
 use netpol_ebpf::source::Snapshot;
 use netpol_probes::abi;
 
@@ -75,7 +76,8 @@ impl Bench {
         let link = |name: &&str| {
             let facts = facts.iter().find(|facts| facts.name == **name).unwrap().clone();
             let LinkFacts { ifindex, ref name, device, accepts_router_advertisements } = facts;
-            Link { interface: Interface { ifindex, name: name.clone(), device, accepts_router_advertisements }, facts, xdp: false }
+            let interface = Interface { ifindex, name: name.clone(), device, accepts_router_advertisements, adopt_until: 0, routes: None };
+            Link { interface, facts, xdp: false }
         };
         let pinned = |map: &str| sys::Map::open(&mount.join(format!("abi{}/maps/{map}", abi::NP_ABI))).unwrap();
         Bench {
@@ -105,7 +107,7 @@ impl Bench {
         let wanted = compile(set, &facts).unwrap();
         let kernel = self.kernel();
         let actions = plan(&wanted, &kernel.observe().unwrap());
-        let outcome = kernel.execute(&wanted, &actions).unwrap();
+        let outcome = kernel.execute(&wanted, &Contents::default(), &actions).unwrap();
         assert_eq!((outcome.failures, outcome.warnings), (Vec::<String>::new(), Vec::<String>::new()));
         let (observed, running) = (kernel.observe().unwrap(), kernel.word().running);
         for link in &mut self.links {

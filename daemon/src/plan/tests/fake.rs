@@ -90,7 +90,7 @@ pub fn apply(observed: &mut Observed, wanted: &Ruleset, action: &Action) {
         }
         Action::SwitchXdp { link, .. } => exchange_xdp(observed, link.ifindex, XDP),
         Action::SwitchXdpBack { link, to } => exchange_xdp(observed, link.ifindex, to),
-        Action::CarryCounters { .. } => {}
+        Action::CarryCounters { .. } | Action::Adopt { .. } | Action::Disown { .. } => {}
         Action::Commit { word, before } => {
             assert_eq!(observed.word, before);
             observed.word = word;

@@ -1,9 +1,11 @@
 //! An interface under its policies: what all policies that select it say together.
 //!
-//! Knows how several policies of one interface are joined. Knows no packet.
+//! Knows how several policies of one interface are joined, and that policies in audit mode have no say. Knows no packet.
+
+use std::cmp::Reverse;
 
 use super::Interface;
-use crate::policy::model::{Chain, EndpointKind, Hook, Policy, PolicySet, SetId, Xdp};
+use crate::policy::model::{AntiSpoof, Chain, EndpointKind, Hook, Mode, Policy, PolicySet, Rate, RateLimit, ReversePath, SetId, Xdp};
 
 /// EtherTypes that pass at a host endpoint where no policy states a list: EAPOL, LLDP, spanning tree.
 pub const HOST_ETHERTYPES: [u16; 3] = [0x888E, 0x88CC, 0x0042];
@@ -12,8 +14,8 @@ pub const HOST_ETHERTYPES: [u16; 3] = [0x888E, 0x88CC, 0x0042];
 pub(super) struct Link<'a> {
     pub(super) set: &'a PolicySet,
     pub(super) interface: &'a Interface,
-    /// In order.
-    pub(super) policies: Vec<&'a Policy>,
+    /// In order, those in audit mode among them.
+    policies: Vec<&'a Policy>,
     pub(super) kind: EndpointKind,
 }
 
@@ -25,7 +27,12 @@ impl<'a> Link<'a> {
         Some(Link { set, interface, policies, kind })
     }
 
-    /// The policies that isolate the direction of a hook, in order.
+    /// The policies that have a say.
+    fn enforcing(&self) -> impl Iterator<Item = &'a Policy> + '_ {
+        self.policies.iter().copied().filter(|policy| policy.mode == Mode::Enforce)
+    }
+
+    /// The policies that isolate the direction of a hook, or would do so, in order.
     pub(super) fn chain(&self, hook: Hook) -> impl Iterator<Item = (&'a Policy, &'a Chain)> + '_ {
         let direction = self.kind.direction(hook);
         self.policies.iter().filter_map(move |policy| policy.chain(direction).map(|chain| (*policy, chain)))
@@ -33,11 +40,26 @@ impl<'a> Link<'a> {
 
     /// Whether anything is refused at that hook.
     pub(super) fn isolated(&self, hook: Hook) -> bool {
-        self.chain(hook).next().is_some()
+        self.chain(hook).any(|(policy, _)| policy.mode == Mode::Enforce)
     }
 
     fn xdp(&self) -> impl Iterator<Item = &'a Xdp> + '_ {
-        self.policies.iter().filter_map(|policy| policy.xdp.as_ref())
+        self.enforcing().filter_map(|policy| policy.xdp.as_ref())
+    }
+
+    /// The given checks of the sender, in order of their policies.
+    pub(super) fn anti_spoof(&self) -> impl Iterator<Item = &'a AntiSpoof> + '_ {
+        self.enforcing().filter_map(|policy| policy.anti_spoof.as_ref())
+    }
+
+    /// Strict if one policy says so.
+    pub(super) fn reverse_path(&self) -> ReversePath {
+        self.anti_spoof().map(|checks| checks.check_reverse_path).max().unwrap_or(ReversePath::Off)
+    }
+
+    /// The lowest rate that a policy sets one source; of equal ones that with the smaller burst.
+    pub(super) fn rate_limit(&self, which: impl Fn(&RateLimit) -> Option<Rate>) -> Option<Rate> {
+        self.xdp().filter_map(|xdp| which(&xdp.rate_limit)).max_by_key(|rate| (rate.cost(), Reverse(rate.depth())))
     }
 
     /// Sets whose members may not send to this interface, whatever the mode.
@@ -55,17 +77,17 @@ impl<'a> Link<'a> {
 
     /// Off as soon as one policy says off.
     pub(super) fn icmpv6_essential(&self) -> bool {
-        self.policies.iter().all(|policy| policy.icmpv6_essential)
+        self.enforcing().all(|policy| policy.icmpv6_essential)
     }
 
     /// On as soon as one policy says so.
     pub(super) fn dhcp_client(&self) -> bool {
-        self.policies.iter().any(|policy| policy.dhcp_client)
+        self.enforcing().any(|policy| policy.dhcp_client)
     }
 
     /// Whether frames of that EtherType pass: the union of what is stated, else the default of the endpoint kind.
     pub(super) fn lists_ethertype(&self, ethertype: u16) -> bool {
-        let mut stated = self.policies.iter().filter_map(|policy| policy.ethertypes.as_ref()).peekable();
+        let mut stated = self.enforcing().filter_map(|policy| policy.ethertypes.as_ref()).peekable();
         if stated.peek().is_none() {
             return self.kind == EndpointKind::Host && HOST_ETHERTYPES.contains(&ethertype);
         }

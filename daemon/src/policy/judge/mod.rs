@@ -3,15 +3,20 @@
 //! Implements "How a packet is judged" of ARCHITECTURE.md over the policy model, stage by stage, without any compiled table.
 //! Readable first. Knows no map and no kernel; time is passed in.
 
+mod clock;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, missing_docs)] // tests may fail loudly
 pub(crate) mod fixture;
 mod interface;
 mod link;
+mod matching;
 mod packet;
 mod parse;
+mod rates;
+mod routes;
 mod rules;
 mod selftest;
+mod spoof;
 mod stages;
 mod state;
 #[cfg(test)]
@@ -23,8 +28,11 @@ pub use interface::{DeviceKind, Interface};
 pub use link::HOST_ETHERTYPES;
 pub use packet::*;
 pub use parse::{Frame, address_refusal, parse};
+pub use routes::{Route, Routes};
 pub use selftest::{TestFailure, judge_test, run_tests};
 pub use state::{Conntrack, Flow, FlowKey, FlowState};
+
+use std::fmt;
 
 use super::model::{Direction, Origin, PolicySet};
 use super::reason::Reason;
@@ -61,6 +69,24 @@ pub struct DefaultName {
     pub origin: Origin,
 }
 
+/// What a policy in audit mode would have said against a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Objection {
+    /// A rule that denies or rejects.
+    Rule(RuleName),
+    /// Its default, no rule of it having matched.
+    Default(DefaultName),
+}
+
+impl fmt::Display for Objection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Objection::Rule(rule) => write!(f, "{}/{}", rule.policy, rule.id),
+            Objection::Default(default) => write!(f, "the default of {}", default.policy),
+        }
+    }
+}
+
 /// A verdict and who gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Decision {
@@ -87,7 +113,7 @@ impl Decision {
 /// A verdict and how it came about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
-    /// Allow or deny.
+    /// What happens to it.
     pub verdict: Verdict,
     /// Why it was dropped; `None` = let through.
     pub reason: Option<Reason>,
@@ -95,25 +121,30 @@ pub struct Judgement {
     pub rule: Option<RuleName>,
     /// The default that decided, where no rule did.
     pub default: Option<DefaultName>,
+    /// What policies in audit mode would have said against it, had they a say.
+    pub would_deny: Vec<Objection>,
     /// What each stage said, in order, for people.
     pub steps: Vec<String>,
 }
 
 /// Judges one packet at an interface and lets it make or change state. `now` is in nanoseconds and never goes back.
 ///
-/// The generation is that of `conntrack`: raise its number when the policies change.
+/// The generation is that of `conntrack`: raise its number when the policies change, and its `set_epoch` when a dynamic set does.
+/// SYN cookies are the one thing that is not modelled: whether a segment acknowledges one, only the host that sent it can tell.
 pub fn judge(set: &PolicySet, interface: &Interface, conntrack: &mut Conntrack, packet: &Packet, now: u64) -> Judgement {
     let Some(link) = link::Link::of(set, interface) else {
         let steps = vec![format!("no policy selects {}", interface.name)];
-        return Judgement { verdict: Verdict::Allow, reason: None, rule: None, default: None, steps };
+        return Judgement { verdict: Verdict::Allow, reason: None, rule: None, default: None, would_deny: Vec::new(), steps };
     };
-    trial::Trial { link: &link, conntrack, packet, now, steps: Vec::new() }.run()
+    trial::Trial { link: &link, conntrack, packet, now, would_deny: Vec::new(), steps: Vec::new() }.run()
 }
 
 /// Stage 7 alone, as if the packet opened a flow: what the compiled tables are compared with.
 #[cfg(test)]
 pub(crate) fn judge_by_rules(set: &PolicySet, interface: &Interface, packet: &Packet) -> Option<Judgement> {
     let link = link::Link::of(set, interface)?;
-    let (Decision { verdict, reason, rule, default }, step) = rules::evaluate(&link, packet);
-    Some(Judgement { verdict, reason, rule, default, steps: vec![step] })
+    let (mut rates, at) = (rates::Rates::default(), clock::Moment { now: 0, wall_offset: 0 });
+    let ruling = rules::evaluate(&link, packet, at, rules::Asking::Packet(&mut rates));
+    let Decision { verdict, reason, rule, default } = ruling.decision;
+    Some(Judgement { verdict, reason, rule, default, would_deny: ruling.would_deny, steps: vec![ruling.step] })
 }

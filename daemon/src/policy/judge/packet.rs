@@ -2,7 +2,7 @@
 //!
 //! Knows header fields. Knows no policy, no interface and no byte offsets (those are in `parse`).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::policy::model::{Family, Hook};
 use crate::policy::reason::Reason;
@@ -51,10 +51,51 @@ pub struct Packet {
     pub ethertype: u16,
     /// Bytes of the frame.
     pub length: u32,
+    /// Who says to have sent it, and for which addresses it speaks.
+    pub sender: Sender,
     /// What stage 1 objects to; the rest of the packet is then not to be trusted.
     pub refusal: Option<Reason>,
     /// IPv4 or IPv6; `None` for other EtherTypes and where parsing ended before the addresses were known.
     pub ip: Option<IpPacket>,
+}
+
+/// What a frame says of the station that sent it: what anti-spoof reads besides the IP header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sender {
+    /// Source MAC address; `None` on a device without Ethernet header.
+    pub mac: Option<[u8; 6]>,
+    /// A whole ARP request or answer about IPv4 over Ethernet; `None` in any other frame.
+    pub arp: Option<Arp>,
+    /// Neighbour discovery (ICMPv6 133 to 136) that is no fragment.
+    pub neighbour: Option<Neighbour>,
+}
+
+/// Sender of an ARP packet (RFC 826).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Arp {
+    pub mac: [u8; 6],
+    pub address: Ipv4Addr,
+}
+
+/// What neighbour discovery says of its sender (RFC 4861).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Neighbour {
+    /// The target of a solicitation (135) or an advertisement (136); `None` in other messages, and where it is cut off.
+    pub target: Option<IpAddr>,
+    /// The first option.
+    pub option: LinkLayerOption,
+}
+
+/// The first option of a neighbour discovery message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkLayerOption {
+    /// There is none, or it is none of those that hold the address of a link layer.
+    Absent,
+    /// A source (1) or target (2) link-layer address.
+    Mac([u8; 6]),
+    /// One of these, but cut off.
+    Unreadable,
 }
 
 /// The IP part of a packet.

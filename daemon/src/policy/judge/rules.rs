@@ -1,139 +1,151 @@
 //! Stage 7: the rules of the policies and their defaults.
 //!
-//! Knows how one rule is compared with one packet, and in which order rules are asked. Knows no state.
+//! Knows in which order rules are asked, what an answer means, and what a policy in audit mode may say. How one rule is compared
+//! with one packet is in `matching`. Knows no flow.
 
-use std::net::IpAddr;
-
+use super::clock::{Moment, earlier};
 use super::link::Link;
-use super::packet::{ICMP, ICMPV6, IpPacket, L4, PROTOCOL_UNKNOWN, Packet, TCP};
-use super::{Decision, DefaultName, RuleName, Verdict};
-use crate::policy::model::{Action, DefaultAction, Direction, Family, Peer, Policy, PolicySet, PortRange, Rule, Set, has_ports};
+use super::matching::{Match, matches};
+use super::packet::Packet;
+use super::rates::{Bucket, Rates, counted};
+use super::{Decision, DefaultName, Objection, RuleName, Verdict};
+use crate::policy::model::{Action, Chain, DefaultAction, Direction, LimitPer, Mode, Policy, Rule};
 use crate::policy::reason::Reason;
 
-/// The three answers of a rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Match {
-    Yes,
-    No,
-    /// A later fragment that could match, were its L4 header known.
-    Perhaps,
+/// What the rules and defaults of a hook say about a packet.
+pub(super) struct Ruling {
+    pub(super) decision: Decision,
+    /// What policies in audit mode would have said against it.
+    pub(super) would_deny: Vec<Objection>,
+    /// Until when (ns, on the judge's clock) everything holds that an allowing verdict rests on; `None` = for ever.
+    pub(super) until: Option<u64>,
+    /// How it came about.
+    pub(super) step: String,
 }
 
-/// What the rules and defaults of a hook say about a packet; the text tells how it came about.
-pub(super) fn evaluate(link: &Link<'_>, packet: &Packet) -> (Decision, String) {
+/// How the rules are asked.
+pub(super) enum Asking<'a> {
+    /// For a packet itself: limits are used up.
+    Packet(&'a mut Rates),
+    /// For a flow that was let in before: its limits hold.
+    Again,
+}
+
+/// Asks the rules of the packet's hook, in order, and then the defaults.
+pub(super) fn evaluate(link: &Link<'_>, packet: &Packet, at: Moment, asking: Asking<'_>) -> Ruling {
     let direction = link.kind.direction(packet.hook);
-    let mut asked = 0;
+    let mut walk = Walk { link, packet, at, asking, direction, asked: 0, would_deny: Vec::new(), until: None };
+    let mut silent: Vec<DefaultName> = Vec::new();
     for (policy, chain) in link.chain(packet.hook) {
+        match (policy.mode, walk.first_match(policy, chain)) {
+            (Mode::Audit, Some((rule, answer))) => walk.object(policy, rule, answer),
+            (Mode::Audit, None) if chain.default_action == DefaultAction::Deny => silent.push(default_name(policy, chain)),
+            (Mode::Enforce, Some((rule, Match::Yes))) if rule.action == Action::Pass => {}
+            (Mode::Enforce, Some((rule, answer))) => return walk.decided(policy, rule, answer),
+            (_, None) => {}
+        }
+    }
+    walk.would_deny.extend(silent.into_iter().map(Objection::Default));
+    walk.default()
+}
+
+/// One packet on its way through the rules.
+struct Walk<'a, 'p> {
+    link: &'a Link<'p>,
+    packet: &'a Packet,
+    at: Moment,
+    asking: Asking<'a>,
+    direction: Direction,
+    asked: usize,
+    would_deny: Vec<Objection>,
+    until: Option<u64>,
+}
+
+impl Walk<'_, '_> {
+    /// The first rule of a policy that matches or could match.
+    fn first_match<'r>(&mut self, policy: &Policy, chain: &'r Chain) -> Option<(&'r Rule, Match)> {
         for rule in &chain.rules {
-            asked += 1;
-            let name = || name(policy, direction, rule);
-            match (matches(link.set, rule, packet), rule.action) {
-                (Match::No, _) => continue,
-                (Match::Perhaps, _) => {
-                    let text = format!("rules: {}/{} could match and reads what a later fragment does not carry", policy.name, rule.id);
-                    return (Decision::drop(Reason::Fragment).by(name()), text);
-                }
-                (Match::Yes, Action::Pass) => break,
-                (Match::Yes, action) => {
-                    let decision = match action {
-                        Action::Allow => Decision::allow(),
-                        Action::Reject => Decision { verdict: Verdict::Reject, ..Decision::drop(Reason::Reject) },
-                        _ => Decision::drop(Reason::Rule),
-                    };
-                    let text = format!("rules: {}/{} ({}) decides after {asked} rules", policy.name, rule.id, rule.origin);
-                    return (decision.by(name()), text);
-                }
+            self.asked += 1;
+            let answer = matches(self.link.set, rule, self.packet, self.at);
+            if policy.mode == Mode::Enforce {
+                self.until = earlier(self.until, answer.until);
+            }
+            match answer.is {
+                Match::No => {}
+                Match::Perhaps => return Some((rule, Match::Perhaps)),
+                Match::Yes if self.is_within_limit(policy, rule) => return Some((rule, Match::Yes)),
+                Match::Yes => {}
             }
         }
+        None
     }
-    default(link, packet, asked)
-}
 
-/// After the last policy: deny wins over allow.
-fn default(link: &Link<'_>, packet: &Packet, asked: usize) -> (Decision, String) {
-    let mut decision = Decision::allow();
-    for (policy, chain) in link.chain(packet.hook) {
-        let default = DefaultName { policy: policy.name.clone(), origin: chain.default_origin.clone() };
-        if chain.default_action == DefaultAction::Deny {
-            decision = Decision { default: Some(default), ..Decision::drop(Reason::Default) };
-            break;
-        }
-        decision.default.get_or_insert(default);
+    /// Counts a packet that matches in all else.
+    fn is_within_limit(&mut self, policy: &Policy, rule: &Rule) -> bool {
+        let (Some(limit), Asking::Packet(rates), Some(ip)) = (&rule.limit, &mut self.asking, &self.packet.ip) else { return true };
+        let address = match limit.per {
+            LimitPer::Rule => None,
+            LimitPer::Source => Some(counted(ip.source)),
+            LimitPer::Destination => Some(counted(ip.destination)),
+        };
+        let bucket = Bucket::Rule(policy.name.clone(), self.direction, rule.id.clone(), address);
+        rates.take(bucket, limit.rate, self.at.now)
     }
-    let word = if decision.verdict == Verdict::Deny { "deny" } else { "allow" };
-    let policy = decision.default.as_ref().map_or("", |default| default.policy.as_str());
-    let text = format!("rules: none of {asked} decides, default of {policy}: {word}");
-    (decision, text)
+
+    /// A rule of a policy in audit mode matches: only what it would have said against the packet is noted. Of a packet that does not
+    /// show what the rule reads, it says nothing.
+    fn object(&mut self, policy: &Policy, rule: &Rule, answer: Match) {
+        if answer == Match::Yes && matches!(rule.action, Action::Deny | Action::Reject) {
+            self.would_deny.push(Objection::Rule(name(policy, self.direction, rule)));
+        }
+    }
+
+    fn decided(self, policy: &Policy, rule: &Rule, answer: Match) -> Ruling {
+        let asked = self.asked;
+        let mut step = format!("rules: {}/{} ({}) decides after {asked} rules", policy.name, rule.id, rule.origin);
+        let decision = match (answer, rule.action) {
+            (Match::Perhaps, _) => {
+                step = format!("rules: {}/{} could match and reads what a later fragment does not carry", policy.name, rule.id);
+                Decision::drop(Reason::Fragment)
+            }
+            (_, Action::Allow) => Decision::allow(),
+            (_, Action::Reject) => Decision { verdict: Verdict::Reject, ..Decision::drop(Reason::Reject) },
+            _ => Decision::drop(Reason::Rule),
+        };
+        let decision = decision.by(name(policy, self.direction, rule));
+        self.ruling(decision, step)
+    }
+
+    /// After the last policy: deny wins over allow.
+    fn default(self) -> Ruling {
+        let mut decision = Decision::allow();
+        for (policy, chain) in self.link.chain(self.packet.hook).filter(|(policy, _)| policy.mode == Mode::Enforce) {
+            let default = default_name(policy, chain);
+            if chain.default_action == DefaultAction::Deny {
+                decision = Decision { default: Some(default), ..Decision::drop(Reason::Default) };
+                break;
+            }
+            decision.default.get_or_insert(default);
+        }
+        let word = if decision.verdict == Verdict::Deny { "deny" } else { "allow" };
+        let asked = self.asked;
+        let step = match &decision.default {
+            Some(default) => format!("rules: none of {asked} decides, default of {}: {word}", default.policy),
+            None => format!("rules: {asked} asked, all of policies in audit mode"),
+        };
+        self.ruling(decision, step)
+    }
+
+    fn ruling(self, decision: Decision, step: String) -> Ruling {
+        let until = self.until.filter(|_| decision.verdict == Verdict::Allow);
+        Ruling { decision, would_deny: self.would_deny, until, step }
+    }
 }
 
 fn name(policy: &Policy, direction: Direction, rule: &Rule) -> RuleName {
     RuleName { policy: policy.name.clone(), direction, id: rule.id.clone(), origin: rule.origin.clone() }
 }
 
-/// Compares one rule with one packet.
-pub(super) fn matches(set: &PolicySet, rule: &Rule, packet: &Packet) -> Match {
-    let Some(ip) = &packet.ip else { return Match::No };
-    let tags = rule.vlan.map_or([0, 0], |vlan| [vlan.outer, vlan.inner]);
-    let family_fits = rule.family.is_none_or(|family| family == ip.family());
-    if tags != packet.tags || !family_fits || !address(set, &rule.source, ip.source) || !address(set, &rule.destination, ip.destination) {
-        return Match::No;
-    }
-    if ip.protocol == PROTOCOL_UNKNOWN {
-        return if rule.protocol.is_some() || reads_l4(rule) { Match::Perhaps } else { Match::Yes };
-    }
-    if rule.protocol.is_some_and(|protocol| u16::from(protocol) != ip.protocol) || !has_fields(rule, ip) {
-        return Match::No;
-    }
-    if ip.is_later_fragment() && reads_l4(rule) {
-        return Match::Perhaps;
-    }
-    if l4(rule, ip) { Match::Yes } else { Match::No }
-}
-
-/// Whether the rule reads anything that a later fragment does not carry.
-fn reads_l4(rule: &Rule) -> bool {
-    rule.source.reads_port() || rule.destination.reads_port() || rule.icmp.is_some() || rule.tcp_flags.is_some()
-}
-
-/// Whether packets of that protocol have the fields that the rule reads.
-fn has_fields(rule: &Rule, ip: &IpPacket) -> bool {
-    let ports = u8::try_from(ip.protocol).is_ok_and(has_ports);
-    let icmp = matches!((ip.protocol, ip.family()), (ICMP, Family::V4) | (ICMPV6, Family::V6));
-    (ports || !(rule.source.reads_port() || rule.destination.reads_port()))
-        && (icmp || rule.icmp.is_none())
-        && (ip.protocol == TCP || rule.tcp_flags.is_none())
-}
-
-/// In any of `nets` and `sets` (everything where both are empty), in none of `not_nets` and `not_sets`.
-fn address(set: &PolicySet, peer: &Peer, address: IpAddr) -> bool {
-    let in_set = |id: &crate::policy::model::SetId| set.sets.get(id.0 as usize).is_some_and(|set| holds(set, address));
-    let everything = peer.nets.is_empty() && peer.sets.is_empty();
-    let included = everything || peer.nets.iter().any(|net| net.contains(&address)) || peer.sets.iter().any(in_set);
-    included && !peer.not_nets.iter().any(|net| net.contains(&address)) && !peer.not_sets.iter().any(in_set)
-}
-
-/// Membership in a set: its prefixes are sorted and disjoint, so only the last one that begins at or before the address can hold it.
-pub(super) fn holds(set: &Set, address: IpAddr) -> bool {
-    let next = set.nets.partition_point(|net| net.network() <= address);
-    next > 0 && set.nets[next - 1].contains(&address)
-}
-
-fn port(any: &[PortRange], none: &[PortRange], port: u16) -> bool {
-    let within = |range: &PortRange| range.first <= port && port <= range.last;
-    (any.is_empty() || any.iter().any(within)) && !none.iter().any(within)
-}
-
-/// The L4 keys of a rule against a header that was read.
-fn l4(rule: &Rule, ip: &IpPacket) -> bool {
-    let ports = ip.ports().is_none_or(|(source, destination)| {
-        port(&rule.source.ports, &rule.source.not_ports, source) && port(&rule.destination.ports, &rule.destination.not_ports, destination)
-    });
-    let icmp = rule.icmp.is_none_or(|wanted| {
-        matches!(&ip.l4, L4::Icmp(message)
-            if message.icmp_type == wanted.icmp_type && wanted.code.is_none_or(|code| code == message.code))
-    });
-    let flags = rule
-        .tcp_flags
-        .is_none_or(|wanted| matches!(&ip.l4, L4::Tcp(tcp) if tcp.flags & wanted.set == wanted.set && tcp.flags & wanted.clear == 0));
-    ports && icmp && flags
+fn default_name(policy: &Policy, chain: &Chain) -> DefaultName {
+    DefaultName { policy: policy.name.clone(), origin: chain.default_origin.clone() }
 }

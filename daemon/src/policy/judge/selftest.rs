@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use super::packet::{ACK, ETHERTYPE_IPV4, ETHERTYPE_IPV6, FIN, ICMP, ICMPV6, Icmp, IpPacket, L4, Packet, Quote, QuotedL4, SYN, Tcp, UDP};
+use super::packet::{
+    ACK, ETHERTYPE_IPV4, ETHERTYPE_IPV6, FIN, ICMP, ICMPV6, Icmp, IpPacket, L4, Packet, Quote, QuotedL4, SYN, Sender, Tcp, UDP,
+};
 use super::parse::{address_refusal, icmpv6_without_source};
 use super::state::icmp::{Kind, kind};
 use super::{Conntrack, DefaultName, Interface, Judgement, RuleName, Verdict, family_of, judge};
@@ -53,6 +55,8 @@ pub fn judge_test(set: &PolicySet, test: &TestCase) -> Judgement {
     let endpoint = set.policies.iter().find(|policy| policy.interfaces.selects(&test.interface)).map(|policy| policy.endpoint);
     let hook = endpoint.map_or(Hook::Ingress, |kind| kind.hook(test.direction));
     let mut conntrack = Conntrack::default();
+    // Long before any rule expires.
+    conntrack.wall_offset = i64::MIN;
     let mut conversation = Conversation::default();
     let mut now = STEP;
     for (number, packet) in test.after.iter().enumerate() {
@@ -101,6 +105,8 @@ impl Conversation {
             tags: packet.vlan.map_or([0, 0], |vlan| [vlan.outer, vlan.inner]),
             ethertype: if source.is_ipv4() { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 },
             length: LENGTH,
+            // A test says nothing of stations: what is asked of them is not asked here.
+            sender: Sender::default(),
             refusal: address_refusal(source, destination, has_no_source_yet(&ip), interface.device),
             ip: Some(ip),
         }

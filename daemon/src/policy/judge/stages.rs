@@ -1,12 +1,14 @@
-//! Stages 2, 3, 4 and 6: deny sets, other EtherTypes, failsafe, essentials.
+//! Stages 2, 2b, 4 and 6: deny sets, rates of sources, failsafe, essentials.
 //!
-//! Each function answers one question about one packet and changes nothing.
+//! Each function answers one question about one packet; only rates remember that they were asked.
 
 use std::net::IpAddr;
 
+use super::clock::Moment;
 use super::link::Link;
-use super::packet::{Icmp, IpPacket, L4, Packet, UDP};
-use super::rules;
+use super::matching;
+use super::packet::{ACK, FIN, Icmp, IpPacket, L4, Packet, RST, SYN, UDP};
+use super::rates::{Bucket, Rates, counted};
 use crate::policy::model::{EndpointKind, Failsafe, Family, Hook};
 use crate::policy::reason::Reason;
 
@@ -14,9 +16,9 @@ use crate::policy::reason::Reason;
 const NEIGHBOUR_HOP_LIMIT: u8 = 255;
 
 /// Stage 2: sources that are refused wherever the packet goes, and fragments where none are wanted.
-pub(super) fn refused_arrival(link: &Link<'_>, packet: &Packet) -> Option<Reason> {
+pub(super) fn refused_arrival(link: &Link<'_>, packet: &Packet, at: Moment) -> Option<Reason> {
     let ip = packet.ip.as_ref().filter(|_| packet.hook == Hook::Ingress)?;
-    let denied = link.deny_sets().any(|id| link.set.sets.get(id.0 as usize).is_some_and(|set| rules::holds(set, ip.source)));
+    let denied = link.deny_sets().any(|id| matching::holds(link.set, id, ip.source, at));
     let reason = if denied {
         Reason::DenySet
     } else if link.drops_fragments() && ip.fragment.is_some() {
@@ -27,7 +29,20 @@ pub(super) fn refused_arrival(link: &Link<'_>, packet: &Packet) -> Option<Reason
     (!failsafe_beats_refusal(link, ip)).then_some(reason)
 }
 
-/// Failsafe entries that name nets are stronger than a deny set: for what arrives, and for answers to what was opened.
+/// Stage 2b: whether a source sends more than it may. What arrives is counted.
+pub(super) fn exceeds_rate(link: &Link<'_>, packet: &Packet, rates: &mut Rates, at: Moment) -> bool {
+    let Some(ip) = packet.ip.as_ref().filter(|ip| packet.hook == Hook::Ingress && !failsafe_beats_refusal(link, ip)) else { return false };
+    let (ifindex, source) = (link.interface.ifindex, counted(ip.source));
+    let packets = link.rate_limit(|limit| limit.packets);
+    if packets.is_some_and(|rate| !rates.take(Bucket::Packets(ifindex, source), rate, at.now)) {
+        return true;
+    }
+    let is_syn = matches!(&ip.l4, L4::Tcp(tcp) if tcp.flags & (SYN | ACK | RST | FIN) == SYN);
+    let syns = link.rate_limit(|limit| limit.syns).filter(|_| is_syn);
+    syns.is_some_and(|rate| !rates.take(Bucket::Syns(ifindex, source), rate, at.now))
+}
+
+/// Failsafe entries that name nets are stronger than a deny set and a rate: for what arrives, and for answers to what was opened.
 fn failsafe_beats_refusal(link: &Link<'_>, ip: &IpPacket) -> bool {
     let Some((source_port, destination_port)) = ip.ports().filter(|_| link.kind == EndpointKind::Host) else { return false };
     let daemon = &link.set.daemon;
@@ -74,7 +89,7 @@ fn icmpv6(link: &Link<'_>, packet: &Packet, ip: &IpPacket) -> bool {
 }
 
 /// The client is the protected thing: its packets are seen at the egress hook of a host endpoint, at the ingress hook of a workload.
-fn dhcp(link: &Link<'_>, packet: &Packet, ip: &IpPacket) -> bool {
+pub(super) fn dhcp(link: &Link<'_>, packet: &Packet, ip: &IpPacket) -> bool {
     let client_hook = match link.kind {
         EndpointKind::Host => Hook::Egress,
         EndpointKind::Workload => Hook::Ingress,

@@ -4,8 +4,9 @@
 
 use super::link::Link;
 use super::packet::{ETHERTYPE_ARP, Packet};
-use super::state::{Conntrack, Finding, FragmentKey, State};
-use super::{Decision, Judgement, Verdict, rules, stages};
+use super::rules::Asking;
+use super::state::{Conntrack, Finding, FragmentKey, Opening, State};
+use super::{Decision, Judgement, Objection, Verdict, rules, spoof, stages};
 use crate::policy::model::Hook;
 use crate::policy::reason::Reason;
 
@@ -15,15 +16,17 @@ pub(super) struct Trial<'a, 'p> {
     pub(super) conntrack: &'a mut Conntrack,
     pub(super) packet: &'a Packet,
     pub(super) now: u64,
+    pub(super) would_deny: Vec<Objection>,
     pub(super) steps: Vec<String>,
 }
 
 impl Trial<'_, '_> {
     /// Judges the packet and remembers the verdict if it is a first fragment.
     pub(super) fn run(mut self) -> Judgement {
-        let decision = self.decide();
-        let Decision { verdict, reason, rule, default } = decision;
-        Judgement { verdict, reason, rule, default, steps: self.steps }
+        let Decision { verdict, reason, rule, default } = self.decide();
+        let Trial { would_deny, mut steps, .. } = self;
+        steps.extend(would_deny.iter().map(|objection| format!("audit: {objection} would deny")));
+        Judgement { verdict, reason, rule, default, would_deny, steps }
     }
 
     fn isolated(&self) -> bool {
@@ -48,8 +51,15 @@ impl Trial<'_, '_> {
         if let Some(reason) = self.packet.refusal {
             return self.unreadable(reason);
         }
-        if let Some(reason) = stages::refused_arrival(self.link, self.packet) {
+        let at = self.conntrack.moment(self.now);
+        if let Some(reason) = stages::refused_arrival(self.link, self.packet, at) {
             return self.drop("deny sets", reason);
+        }
+        if stages::exceeds_rate(self.link, self.packet, &mut self.conntrack.rates, at) {
+            return self.drop("rate of the source", Reason::RateLimit);
+        }
+        if let Some(reason) = self.forged() {
+            return self.drop("anti-spoof", reason);
         }
         if self.packet.ip.is_none() {
             return self.not_ip();
@@ -66,6 +76,12 @@ impl Trial<'_, '_> {
         decision
     }
 
+    /// Stage 2c.
+    fn forged(&self) -> Option<Reason> {
+        let is_asked = self.packet.hook == Hook::Ingress && self.isolated();
+        is_asked.then(|| spoof::forged(self.link, self.packet, self.conntrack.moment(self.now))).flatten()
+    }
+
     /// Stage 1 has objected. That counts where the hook is isolated, and at ingress where a policy says so.
     fn unreadable(&mut self, reason: Reason) -> Decision {
         let earliest = reason == Reason::Malformed && self.packet.hook == Hook::Ingress && self.link.drops_malformed();
@@ -79,7 +95,7 @@ impl Trial<'_, '_> {
     fn not_ip(&mut self) -> Decision {
         let ethertype = self.packet.ethertype;
         if ethertype == ETHERTYPE_ARP {
-            return self.allow("ethertype: ARP always passes");
+            return self.allow("ethertype: ARP passes");
         }
         if !self.isolated() {
             return self.allow("ethertype: this direction is not isolated");
@@ -123,27 +139,48 @@ impl Trial<'_, '_> {
             Finding::Refused(reason) => return self.allow(format!("state: {reason}, but this direction is not isolated")),
             Finding::Judge(opening) => opening,
         };
-        let mut decision = Decision::allow();
-        if isolated {
-            if let Some(which) = stages::essential(link, packet) {
-                return self.allow(format!("essentials: {which}"));
-            }
-            let (ruled, step) = rules::evaluate(link, packet);
-            self.say(step);
-            decision = ruled;
-        } else {
-            self.say("rules: this direction is not isolated");
+        match stages::essential(link, packet) {
+            _ if !isolated => self.watch(opening),
+            Some(which) => self.allow(format!("essentials: {which}")),
+            None => self.ask_rules(opening),
         }
+    }
+
+    /// Stage 7, and the flow that comes of it.
+    fn ask_rules(&mut self, opening: Option<Opening>) -> Decision {
+        let (decision, until) = self.rules();
         let opening = opening.filter(|_| decision.verdict == Verdict::Allow);
-        match opening.map(|opening| self.state().open(&opening, packet)) {
-            Some(Err(reason)) if isolated => self.drop("state", reason),
-            Some(Err(_)) => self.allow("state: no room for a new connection, but this direction is not isolated"),
+        let packet = self.packet;
+        match opening.map(|opening| self.state().open(&opening, packet, until)) {
+            Some(Err(reason)) => self.drop("state", reason),
             Some(Ok(())) | None => decision,
         }
     }
 
+    /// A hook that no policy isolates: flows are made, and policies in audit mode judge what they would judge if they isolated it.
+    fn watch(&mut self, opening: Option<Opening>) -> Decision {
+        let (link, packet) = (self.link, self.packet);
+        let is_later = packet.ip.as_ref().is_some_and(|ip| ip.is_later_fragment());
+        if !is_later && !stages::failsafe(link, packet) && stages::essential(link, packet).is_none() {
+            self.rules();
+        }
+        match opening.map(|opening| self.state().open(&opening, packet, None)) {
+            Some(Err(_)) => self.allow("state: no room for a new connection, but this direction is not isolated"),
+            Some(Ok(())) | None => self.allow("rules: this direction is not isolated"),
+        }
+    }
+
+    /// What the rules say of the packet, and until when that holds.
+    fn rules(&mut self) -> (Decision, Option<u64>) {
+        let at = self.conntrack.moment(self.now);
+        let ruling = rules::evaluate(self.link, self.packet, at, Asking::Packet(&mut self.conntrack.rates));
+        self.say(ruling.step);
+        self.would_deny.extend(ruling.would_deny);
+        (ruling.decision, ruling.until)
+    }
+
     fn state(&mut self) -> State<'_, '_> {
         let isolated = self.isolated();
-        State { link: self.link, table: self.conntrack, now: self.now, isolated }
+        State { link: self.link, table: self.conntrack, now: self.now, isolated, would_deny: &mut self.would_deny }
     }
 }

@@ -7,6 +7,7 @@ mod address;
 mod anti_spoof;
 mod audit;
 mod daemon;
+pub mod elements;
 mod icmp;
 mod interfaces;
 mod moment;
@@ -55,6 +56,17 @@ pub fn load_at(snapshot: &mut Snapshot, now: i64) -> Loaded {
     let (errors, warnings): (Vec<_>, Vec<_>) =
         report.diagnostics.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
     Loaded { policies: if errors.is_empty() { Ok(policies) } else { Err(errors) }, warnings }
+}
+
+/// A duration as policies write it, in seconds.
+///
+/// # Errors
+/// One sentence that quotes the text.
+pub fn duration(text: &str) -> Result<u64, String> {
+    words::duration(text).map_err(|refused| match refused.help {
+        Some(help) => format!("{}; {help}", refused.message),
+        None => refused.message,
+    })
 }
 
 /// The failsafe entries (inbound, outbound) that can be understood in files that are refused.

@@ -4,8 +4,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::super::packet::{Fragment, ICMPV6, IpPacket, L4, TCP, UDP};
-use super::{DeviceKind, Frame, Reason, extension, l4, long, word};
+use super::super::packet::{Fragment, ICMPV6, IpPacket, L4, Neighbour, TCP, UDP};
+use super::{DeviceKind, Frame, Reason, extension, l4, long, sender, word};
 
 /// Loose and strict source route (RFC 791).
 const SOURCE_ROUTES: [u8; 2] = [131, 137];
@@ -24,8 +24,11 @@ struct Header<'a> {
     payload: &'a [u8],
 }
 
+/// What was read of a packet.
+pub(super) type Whole = (IpPacket, Option<Neighbour>);
+
 /// An IPv4 packet.
-pub(super) fn version4(bytes: &[u8], frame: &Frame<'_>) -> Result<IpPacket, Reason> {
+pub(super) fn version4(bytes: &[u8], frame: &Frame<'_>) -> Result<Whole, Reason> {
     let header = bytes.get(..20).ok_or(Reason::Malformed)?;
     let header_length = usize::from(header[0] & 0x0F) * 4;
     let total = length(word(header, 2), frame.gso, bytes.len());
@@ -51,7 +54,7 @@ pub(super) fn version4(bytes: &[u8], frame: &Frame<'_>) -> Result<IpPacket, Reas
 }
 
 /// An IPv6 packet.
-pub(super) fn version6(bytes: &[u8], frame: &Frame<'_>) -> Result<IpPacket, Reason> {
+pub(super) fn version6(bytes: &[u8], frame: &Frame<'_>) -> Result<Whole, Reason> {
     let header = bytes.get(..40).ok_or(Reason::Malformed)?;
     let stated = word(header, 4);
     let payload = length(stated, frame.gso, bytes.len() - 40);
@@ -96,7 +99,7 @@ fn options(mut rest: &[u8]) -> Result<(), Reason> {
 }
 
 /// What both families have in common: addresses, fragments, L4.
-fn finish(mut header: Header<'_>, device: DeviceKind) -> Result<IpPacket, Reason> {
+fn finish(mut header: Header<'_>, device: DeviceKind) -> Result<Whole, Reason> {
     let later = header.fragment.is_some_and(|fragment| fragment.offset > 0);
     let excused = !later && may_be_unspecified(&header);
     if let Some(reason) = address_refusal(header.source, header.destination, excused, device) {
@@ -112,8 +115,10 @@ fn finish(mut header: Header<'_>, device: DeviceKind) -> Result<IpPacket, Reason
         fragment.l4[..kept].copy_from_slice(&header.payload[..kept]);
         fragment.l4_length = u8::try_from(kept).unwrap_or(u8::MAX);
     }
+    let discovers = header.protocol == ICMPV6 && header.source.is_ipv6() && header.fragment.is_none();
+    let neighbour = discovers.then(|| sender::neighbour(header.payload)).flatten();
     let Header { source, destination, protocol, hop_limit, fragment, .. } = header;
-    Ok(IpPacket { source, destination, protocol, hop_limit, fragment, l4 })
+    Ok((IpPacket { source, destination, protocol, hop_limit, fragment, l4 }, neighbour))
 }
 
 /// Whether the packet is one of those that have no source address yet: DHCP, neighbour discovery, MLD.

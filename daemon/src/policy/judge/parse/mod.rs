@@ -7,11 +7,12 @@ mod extension;
 mod ip;
 mod l4;
 mod quote;
+mod sender;
 
 pub use ip::address_refusal;
 pub(super) use ip::icmpv6_without_source;
 
-use super::packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Packet};
+use super::packet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Packet, Sender};
 use super::{DeviceKind, Reason};
 use crate::policy::model::Hook;
 
@@ -50,6 +51,7 @@ pub fn parse(frame: &Frame<'_>) -> Packet {
         tags: [0, 0],
         ethertype: 0,
         length: u32::try_from(frame.bytes.len()).unwrap_or(u32::MAX),
+        sender: Sender::default(),
         refusal: None,
         ip: None,
     };
@@ -64,11 +66,16 @@ fn read(frame: &Frame<'_>, packet: &mut Packet) -> Result<(), Reason> {
         DeviceKind::Raw => raw(frame.bytes, packet)?,
         DeviceKind::Ethernet | DeviceKind::Loopback => ethernet(frame, packet)?,
     };
-    packet.ip = match packet.ethertype {
-        ETHERTYPE_IPV4 => Some(ip::version4(network, frame)?),
-        ETHERTYPE_IPV6 => Some(ip::version6(network, frame)?),
-        _ => None,
+    if packet.ethertype == ETHERTYPE_ARP {
+        packet.sender.arp = sender::arp(network);
+    }
+    let (ip, neighbour) = match packet.ethertype {
+        ETHERTYPE_IPV4 => ip::version4(network, frame)?,
+        ETHERTYPE_IPV6 => ip::version6(network, frame)?,
+        _ => return Ok(()),
     };
+    packet.ip = Some(ip);
+    packet.sender.neighbour = neighbour;
     Ok(())
 }
 
@@ -85,6 +92,7 @@ fn raw<'a>(bytes: &'a [u8], packet: &mut Packet) -> Result<&'a [u8], Reason> {
 /// Tags and EtherType; returns what follows them.
 fn ethernet<'a>(frame: &Frame<'a>, packet: &mut Packet) -> Result<&'a [u8], Reason> {
     let mut rest = frame.bytes.get(12..).ok_or(Reason::Malformed)?;
+    packet.sender.mac = sender::mac(frame.bytes);
     let mut tags = Tags::default();
     if let Some(tci) = frame.metadata_tag {
         tags.add(tci)?;

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use super::super::packet::{ICMP, ICMPV6, Icmp, IpPacket, L4, Packet, Quote, QuotedL4, SCTP, TCP, Tcp, UDP, UDPLITE, family_of};
+use super::super::packet::{ICMP, ICMPV6, Icmp, IpPacket, L4, Packet, Quote, QuotedL4, SCTP, Sender, TCP, Tcp, UDP, UDPLITE, family_of};
 use super::icmp::{self, Kind};
 use crate::policy::model::{self, Family, Hook, has_ports};
 
@@ -77,7 +77,7 @@ impl FlowKey {
             _ => L4::None,
         };
         let ip = IpPacket { source, destination, protocol: self.protocol, hop_limit: 64, fragment: None, l4 };
-        Packet { hook: flow.opener, tags: self.tags, ethertype: 0, length: 0, refusal: None, ip: Some(ip) }
+        Packet { hook: flow.opener, tags: self.tags, ethertype: 0, length: 0, sender: Sender::default(), refusal: None, ip: Some(ip) }
     }
 
     /// How long a flow of this key lives without packets, in nanoseconds.
@@ -145,6 +145,10 @@ pub struct Flow {
     pub seen: u64,
     /// Generation that judged it last.
     pub generation: u32,
+    /// The table's `set_epoch` at that time.
+    pub epoch: u32,
+    /// Until when (ns) what allowed it holds; `None` = for ever.
+    pub expires: Option<u64>,
     /// How far it has come.
     pub state: FlowState,
     /// Hook of the opening packet.
@@ -165,15 +169,31 @@ pub struct Flow {
     pub fins_acknowledged: [bool; 2],
 }
 
+/// When a flow was judged, and how long that holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) generation: u32,
+    pub(super) epoch: u32,
+    pub(super) expires: Option<u64>,
+}
+
 impl Flow {
+    /// Notes that the flow was judged again.
+    pub(super) fn stamp(&mut self, stamp: Stamp) {
+        let Stamp { generation, epoch, expires } = stamp;
+        (self.generation, self.epoch, self.expires) = (generation, epoch, expires);
+    }
+
     /// A flow that a packet opens.
-    pub(super) fn opened_by(packet: &Packet, state: FlowState, generation: u32, now: u64) -> Flow {
+    pub(super) fn opened_by(packet: &Packet, state: FlowState, now: u64, stamp: Stamp) -> Flow {
         let l4 = packet.ip.as_ref().map(|ip| &ip.l4);
         let (tcp_flags, isn) = if let Some(L4::Tcp(tcp)) = l4 { (tcp.flags, tcp.sequence) } else { (0, 0) };
         let icmp_code = if let Some(L4::Icmp(message)) = l4 { message.code } else { 0 };
         Flow {
             seen: now,
-            generation,
+            generation: stamp.generation,
+            epoch: stamp.epoch,
+            expires: stamp.expires,
             state,
             opener: packet.hook,
             tcp_flags,

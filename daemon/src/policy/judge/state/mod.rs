@@ -1,7 +1,7 @@
 //! Stage 5: connection state.
 //!
 //! Knows what a packet is to the connection table: part of a flow, an opener, or nothing that may pass. The rules are asked only
-//! to judge a flow of another generation again.
+//! to judge a stale flow again.
 
 mod flow;
 pub(super) mod icmp;
@@ -12,11 +12,14 @@ pub use flow::{Flow, FlowKey, FlowState};
 pub use table::Conntrack;
 pub(super) use table::FragmentKey;
 
+use super::clock::Moment;
 use super::link::Link;
 use super::packet::{Icmp, IpPacket, L4, Packet, Tcp};
-use super::{Decision, Verdict, rules, stages};
+use super::rules::{Asking, Ruling};
+use super::{Decision, Objection, Verdict, rules, stages};
 use crate::policy::model;
 use crate::policy::reason::Reason;
+use flow::Stamp;
 use icmp::Kind;
 
 /// What the connection table says about a packet.
@@ -44,6 +47,8 @@ pub(super) struct State<'a, 'p> {
     pub(super) now: u64,
     /// Whether the packet's hook is isolated; where it is not, flows are followed and not judged.
     pub(super) isolated: bool,
+    /// Filled with what policies in audit mode say against a flow that is judged again.
+    pub(super) would_deny: &'a mut Vec<Objection>,
 }
 
 impl State<'_, '_> {
@@ -96,12 +101,17 @@ impl State<'_, '_> {
         match self.current(&key) {
             Err(ended) => Finding::Ended(ended),
             Ok(true) => self.advance(&key, packet),
-            Ok(false) if self.settings().loose => {
+            Ok(false) if self.is_loose() => {
                 let opening = Opening { key, state: FlowState::Established };
                 Finding::Judge(Some(opening).filter(|_| tcp::may_begin(segment.flags)))
             }
             Ok(false) => Finding::Refused(Reason::NoConnection),
         }
+    }
+
+    /// Whether a mid-stream packet may open a flow: always, or for a while after the interface came under policy.
+    fn is_loose(&self) -> bool {
+        self.settings().loose || self.now < self.link.interface.adopt_until
     }
 
     /// Whether there is a flow that the SYN-ACK answers.
@@ -137,19 +147,26 @@ impl State<'_, '_> {
         FlowKey::of(self.link.interface.ifindex, packet)
     }
 
-    /// Whether there is a live flow. One of another generation is judged again first: refused, it is deleted.
+    /// Whether there is a live flow. A stale one is judged again first: refused, it is deleted.
     fn current(&mut self, key: &FlowKey) -> Result<bool, Box<Decision>> {
-        let (settings, generation) = (self.link.set.daemon.conntrack.clone(), self.table.generation);
-        let Some(flow) = self.table.live(key, &settings, self.now) else { return Ok(false) };
-        if self.isolated && flow.generation != generation && !settings.keep_established {
-            let decision = judge_opening(self.link, &key.opening_packet(flow));
-            if decision.verdict == Verdict::Deny {
+        let (settings, now) = (self.link.set.daemon.conntrack.clone(), self.now);
+        let (fresh, at) = (self.stamp(None), self.table.moment(now));
+        let Some(flow) = self.table.live(key, &settings, now) else { return Ok(false) };
+        let is_stale = flow.generation != fresh.generation || flow.epoch != fresh.epoch || at.is_over(flow.expires);
+        if self.isolated && is_stale && !settings.keep_established {
+            let ruling = judge_opening(self.link, &key.opening_packet(flow), at);
+            self.would_deny.extend(ruling.would_deny);
+            if ruling.decision.verdict != Verdict::Allow {
                 self.table.remove(key);
-                return Err(Box::new(decision));
+                return Err(Box::new(ruling.decision));
             }
-            flow.generation = generation;
+            flow.stamp(Stamp { expires: ruling.until, ..fresh });
         }
         Ok(true)
+    }
+
+    fn stamp(&self, expires: Option<u64>) -> Stamp {
+        Stamp { generation: self.table.generation, epoch: self.table.set_epoch, expires }
     }
 
     /// Notes a packet of a live flow.
@@ -172,12 +189,12 @@ impl State<'_, '_> {
         Finding::Accepted
     }
 
-    /// Makes the flow of an opener that was accepted.
+    /// Makes the flow of an opener that was accepted. What allowed it holds until `expires`.
     ///
     /// A SYN meets a flow that may still be alive: one that has ended, and an unanswered one of the same side, give way; any other
     /// stays as it is, so that a forged SYN ends nothing.
-    pub(super) fn open(&mut self, opening: &Opening, packet: &Packet) -> Result<(), Reason> {
-        let (settings, now, generation) = (self.link.set.daemon.conntrack.clone(), self.now, self.table.generation);
+    pub(super) fn open(&mut self, opening: &Opening, packet: &Packet, expires: Option<u64>) -> Result<(), Reason> {
+        let (settings, now) = (self.link.set.daemon.conntrack.clone(), self.now);
         if let Some(flow) = self.table.live(&opening.key, &settings, now) {
             let same_side = flow.opener == packet.hook;
             let gives_way = match flow.state {
@@ -190,7 +207,7 @@ impl State<'_, '_> {
                 return Ok(());
             }
         }
-        let flow = Flow::opened_by(packet, opening.state, generation, now);
+        let flow = Flow::opened_by(packet, opening.state, now, self.stamp(expires));
         self.table.insert(opening.key, flow, &settings, now).map_err(|_full| Reason::ConntrackFull)
     }
 
@@ -207,7 +224,7 @@ impl State<'_, '_> {
         };
         // What comes back is of no interest: neither a full table nor the connection's order refuses this packet.
         match state {
-            Some(state) => self.open(&Opening { key, state }, packet).unwrap_or_default(),
+            Some(state) => self.open(&Opening { key, state }, packet, None).unwrap_or_default(),
             None if is_known => drop(self.advance(&key, packet)),
             None => {}
         }
@@ -215,10 +232,11 @@ impl State<'_, '_> {
 }
 
 /// Judges the opening packet of a flow again: deny sets, failsafe, essentials, rules.
-fn judge_opening(link: &Link<'_>, opening: &Packet) -> Decision {
-    if let Some(reason) = stages::refused_arrival(link, opening) {
-        return Decision::drop(reason);
+fn judge_opening(link: &Link<'_>, opening: &Packet, at: Moment) -> Ruling {
+    let without_rules = |decision, step: &str| Ruling { decision, would_deny: Vec::new(), until: None, step: step.to_owned() };
+    if let Some(reason) = stages::refused_arrival(link, opening, at) {
+        return without_rules(Decision::drop(reason), "deny sets");
     }
     let passes = !link.isolated(opening.hook) || stages::failsafe(link, opening) || stages::essential(link, opening).is_some();
-    if passes { Decision::allow() } else { rules::evaluate(link, opening).0 }
+    if passes { without_rules(Decision::allow(), "no rule is asked") } else { rules::evaluate(link, opening, at, Asking::Again) }
 }

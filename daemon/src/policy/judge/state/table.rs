@@ -1,4 +1,4 @@
-//! The connection table: two tables with their own room, and the memory of first fragments.
+//! The connection table: two tables with their own room, the memory of first fragments, and rates.
 //!
 //! Knows keys, timeouts and capacities. Time is passed in. Knows no rule.
 
@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::super::Decision;
+use super::super::clock::Moment;
 use super::super::packet::{Fragment, Packet};
+use super::super::rates::Rates;
 use super::flow::{Flow, FlowKey, FlowState};
 use crate::policy::model::{self, Hook};
 
@@ -18,15 +20,31 @@ const FRAGMENT_LIFE: u64 = netpol_probes::abi::NP_FRAGMENT_LIFE_NS;
 pub struct Conntrack {
     /// Number of the running generation; flows of another one are judged again. Raise it when the policies change.
     pub generation: u32,
+    /// Rises with every change of a dynamic set; flows that were judged before are judged again.
+    pub set_epoch: u32,
+    /// What has to be added to the judge's clock for Unix time, ns.
+    pub wall_offset: i64,
     half_open: BTreeMap<FlowKey, Flow>,
     connections: BTreeMap<FlowKey, Flow>,
     fragments: BTreeMap<FragmentKey, Remembered>,
+    /// Rates that are being used up.
+    pub(in super::super) rates: Rates,
 }
 
 /// No room for a flow.
 pub(super) struct Full;
 
 impl Conntrack {
+    /// The moment of a packet.
+    pub(in super::super) fn moment(&self, now: u64) -> Moment {
+        Moment { now, wall_offset: self.wall_offset }
+    }
+
+    /// Every rate is unused again.
+    pub fn forget_rates(&mut self) {
+        self.rates = Rates::default();
+    }
+
     /// Flows that are answered.
     pub fn connections(&self) -> impl Iterator<Item = (&FlowKey, &Flow)> {
         self.connections.iter()

@@ -1,11 +1,15 @@
 //! Tests of the judge: one test a sentence of the definition.
 
+mod audit;
 mod fragments;
 mod parsing;
+mod rates;
 mod selftests;
 mod settled;
+mod spoof;
 mod stages;
 mod tcp;
+mod time;
 
 use std::net::SocketAddr;
 
@@ -60,7 +64,7 @@ pub fn ip(hook: Hook, source: &str, destination: &str, protocol: u16, l4: L4) ->
     let source: std::net::IpAddr = source.parse().unwrap();
     let ethertype = if source.is_ipv4() { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
     let ip = IpPacket { source, destination: destination.parse().unwrap(), protocol, hop_limit: 64, fragment: None, l4 };
-    Packet { hook, tags: [0, 0], ethertype, length: 60, refusal: None, ip: Some(ip) }
+    Packet { hook, tags: [0, 0], ethertype, length: 60, sender: Sender::default(), refusal: None, ip: Some(ip) }
 }
 
 fn ends(source: &str, destination: &str) -> (SocketAddr, SocketAddr) {

@@ -90,7 +90,7 @@ fn direction_is_seen_from_the_protected_thing() {
 }
 
 fn frame(hook: crate::policy::model::Hook, ethertype: u16) -> Packet {
-    Packet { hook, tags: [0, 0], ethertype, length: 60, refusal: None, ip: None }
+    Packet { hook, tags: [0, 0], ethertype, length: 60, sender: Sender::default(), refusal: None, ip: None }
 }
 
 #[test]
