@@ -9,6 +9,28 @@ use netpol_ebpf::policy::load;
 use netpol_ebpf::schema::render;
 use netpol_ebpf::source::Snapshot;
 
+/// What is written over good bytes.
+const WORDS: [&[u8]; 18] = [
+    b"\"",
+    b"[",
+    b"]]",
+    b"{",
+    b"=",
+    b"\n",
+    b"\xc3",
+    b"-1",
+    b"\\u202e",
+    b"99999999999999999999",
+    b"\"\"",
+    b"::/0",
+    b"0/s",
+    b"/",
+    b"@",
+    b"9999-12-31T23:59:60Z",
+    b"0000-01-01T00:00:00-23:59",
+    b"18446744073709551616/d",
+];
+
 /// Loads and renders one file; gives the errors as text, `None` where it was accepted.
 fn errors_of(bytes: &[u8]) -> Option<String> {
     let mut snapshot = Snapshot::of(Path::new("/hostile"), &[("a.toml".to_owned(), bytes.to_vec())]);
@@ -75,7 +97,6 @@ fn damaged_good_files_never_panic() {
         let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         good.extend(files.filter(|path| path.extension().is_some_and(|end| end == "toml")).map(|path| fs::read(path).unwrap()));
     }
-    let words: [&[u8]; 12] = [b"\"", b"[", b"]]", b"{", b"=", b"\n", b"\xc3", b"-1", b"\\u202e", b"99999999999999999999", b"\"\"", b"::/0"];
     let mut state = 1_u64;
     let mut random = |below: usize| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -94,9 +115,138 @@ fn damaged_good_files_never_panic() {
                     let at = random(bytes.len());
                     bytes.splice(at..at, piece);
                 }
-                _ => drop(bytes.splice(from..to, words[random(words.len())].iter().copied())),
+                _ => drop(bytes.splice(from..to, WORDS[random(WORDS.len())].iter().copied())),
             }
         }
         errors_of(&bytes);
     }
+}
+
+#[test]
+fn bad_rates_and_bursts_are_refused() {
+    let rates = [
+        "0/s",
+        "-1/s",
+        "1e9/s",
+        "0x10/s",
+        "100000001/s",
+        "18446744073709551616/s",
+        "340282366920938463463374607431768211456/d",
+        "1/",
+        "/s",
+        "1/s/s",
+        "1/week",
+        " 1/s",
+        "\\u00b2/s",
+        "",
+    ];
+    for rate in rates {
+        refused_in_rule(&format!("limit = {{ rate = \"{rate}\" }}"));
+        refused_in_policy(&format!("xdp = {{ rate_limit = {{ packets = \"{rate}\" }} }}"));
+        refused_in_policy(&format!("xdp = {{ rate_limit = {{ syns = \"{rate}\" }} }}"));
+        refused_soon(format!("version = 1\n[daemon]\nlog = {{ rate = \"{rate}\" }}\n").as_bytes());
+    }
+    for burst in ["0", "-1", "4294967296", "9223372036854775807", "9223372036854775808", "1.5", "\"1\"", "true"] {
+        refused_in_rule(&format!("limit = {{ rate = \"1/s\", burst = {burst} }}"));
+        refused_in_policy(&format!("xdp = {{ rate_limit = {{ syns = \"1/s\", syns_burst = {burst} }} }}"));
+    }
+    refused_in_rule("limit = { rate = \"1/d\", burst = 4294967295 }");
+}
+
+#[test]
+fn bad_moments_are_refused() {
+    let moments = [
+        "10000-01-01T00:00:00Z",
+        "2026-02-29T00:00:00Z",
+        "2026-12-31T24:00:00Z",
+        "2026-12-31T00:00:00+24:00",
+        "-001-01-01T00:00:00Z",
+        "\\u0660",
+        "",
+    ];
+    for moment in moments {
+        refused_in_rule(&format!("expires = \"{moment}\""));
+    }
+    for moment in ["2026-12-31", "00:00:00", "2026-12-31T00:00:00", "10000-01-01T00:00:00Z", "0", "9e99", "inf", "[]"] {
+        refused_in_rule(&format!("expires = {moment}"));
+    }
+}
+
+#[test]
+fn bad_senders_are_refused() {
+    for mac in [
+        "",
+        ":::::",
+        "aa:bb:cc:dd:ee",
+        "aa:bb:cc:dd:ee:ff:00",
+        "aa:bb:cc:dd:ee:+f",
+        "g0:00:00:00:00:00",
+        "ff:ff:ff:ff:ff:ff",
+        "a\\u0301:bb:cc:dd:ee:ff",
+    ] {
+        refused_in_policy(&format!("anti_spoof = {{ allowed_macs = [\"{mac}\"] }}"));
+    }
+    for source in ["@", "@nosuch", "@@", "@ ", "@\\u202e", "", "::ffff:1.2.3.4", "10.0.0.1-10.0.0.2", "0.0.0.0/33"] {
+        refused_in_policy(&format!("anti_spoof = {{ allowed_sources = [\"{source}\"] }}"));
+    }
+}
+
+#[test]
+fn bad_ports_and_sets_are_refused() {
+    for ports in ["[]", "[-1]", "[65536]", "[\"1-65535\"]", "[\"2-1\"]", "true", "443", "[[]]", "[9223372036854775808]"] {
+        refused_in_policy(&format!("xdp = {{ syn_cookies = {ports} }}"));
+    }
+    for set in [
+        "max_entries = -1",
+        "max_entries = 9223372036854775807",
+        "timeout = \"0s\"",
+        "timeout = \"-1h\"",
+        "timeout = \"9999999999999999999d\"",
+        "on_missing = \"\"",
+    ] {
+        refused_soon(format!("version = 1\n[[set]]\nname = \"s\"\ndynamic = true\n{set}\n").as_bytes());
+    }
+}
+
+#[test]
+fn keys_that_stand_twice_are_refused() {
+    for line in [
+        "limit = { rate = \"1/s\", rate = \"2/s\" }",
+        "expires = 2030-01-01T00:00:00Z\nexpires = 2030-01-01T00:00:00Z",
+        "limit.rate = \"1/s\"\nlimit = {}",
+    ] {
+        refused_in_rule(line);
+    }
+    for line in [
+        "anti_spoof = { arp = true, arp = true }",
+        "mode = \"audit\"\nmode = \"audit\"",
+        "anti_spoof = {}\n[policy.anti_spoof]\narp = true",
+    ] {
+        refused_in_policy(line);
+    }
+}
+
+#[test]
+fn moments_at_the_ends_of_the_calendar_are_understood() {
+    for moment in
+        ["0000-01-01T00:00:00+23:59", "\"0000-01-01T00:00:00Z\"", "9999-12-31T23:59:60-23:59", "\"9999-12-31T23:59:59.999999999Z\""]
+    {
+        assert_eq!(errors_of(in_rule(&format!("expires = {moment}")).as_bytes()), None, "{moment}");
+    }
+}
+
+fn in_rule(line: &str) -> String {
+    in_policy(&format!("[[policy.ingress]]\naction = \"allow\"\n{line}"))
+}
+
+fn in_policy(line: &str) -> String {
+    format!("version = 1\n[[policy]]\nname = \"p\"\ninterfaces = [\"eth0\"]\ndefault_action = {{ ingress = \"deny\" }}\n{line}\n")
+}
+
+fn refused_in_rule(line: &str) {
+    refused_soon(in_rule(line).as_bytes());
+}
+
+fn refused_in_policy(line: &str) {
+    refused_soon(in_policy(line).as_bytes());
 }

@@ -21,7 +21,17 @@ mod forwarding;
 mod fragments;
 mod order;
 mod refused;
+mod reject;
+mod reject_wire;
 mod xdp_deny_sets;
+
+mod anti_spoof;
+mod audit;
+mod expires;
+mod limit;
+mod log_limit;
+mod rate_limit;
+mod set_commands;
 
 mod conntrack_icmp;
 mod conntrack_limits;
@@ -31,9 +41,12 @@ mod rejudge;
 
 mod bad_files;
 mod commands;
+mod confirm;
 mod counters;
 mod lifecycle;
 mod links;
+mod metrics;
 mod policy_tests;
 mod saving;
+mod session_guard;
 mod sockets;

@@ -1,4 +1,7 @@
 //! `check`: everything that can be said about a directory without root and without a kernel.
+//!
+//! Errors and warnings come from the files alone. Notes compare them with the interfaces that are there now, where those can be listed;
+//! they change no exit code, because the files may be meant for another host.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -8,8 +11,9 @@ use serde_json::{Value, json};
 use super::{BAD_POLICY, DONE, REFUSED, print};
 use crate::compile;
 use crate::compile::ruleset::{DeviceKind, LinkFacts};
+use crate::kernel;
 use crate::policy::judge::{self, TestFailure};
-use crate::policy::model::PolicySet;
+use crate::policy::model::{InterfaceSelector, PolicySet};
 use crate::policy::{self, Loaded};
 use crate::report;
 use crate::schema::diagnose::Diagnostic;
@@ -63,8 +67,11 @@ pub(super) fn command(directory: &Path, as_json: bool) -> anyhow::Result<u8> {
         _ if failures.is_empty() => DONE,
         _ => REFUSED,
     };
+    // Where the interfaces cannot be listed there is nothing to compare with, and that is no fault of the files.
+    let present = kernel::interface_names().unwrap_or_default();
+    let notes = checked.policies.as_ref().map(|policies| idle_patterns(policies, &present)).unwrap_or_default();
     if as_json {
-        print::json(&as_value(&checked, &failures, compile_error.as_deref(), exit))?;
+        print::json(&as_value(&checked, &failures, compile_error.as_deref(), &notes, exit))?;
         return Ok(exit);
     }
     let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
@@ -73,6 +80,7 @@ pub(super) fn command(directory: &Path, as_json: bool) -> anyhow::Result<u8> {
     if let Some(error) = &compile_error {
         eprintln!("error: {error}");
     }
+    notes.iter().for_each(|note| eprintln!("note: {note}"));
     if let (Some(policies), DONE) = (&checked.policies, exit) {
         print::text(&praise(policies))?;
     }
@@ -83,7 +91,9 @@ fn unreadable(error: &SourceError, as_json: bool) -> anyhow::Result<u8> {
     if as_json {
         let diagnostic =
             json!({ "severity": "error", "message": error.to_string(), "file": null, "line": null, "column": null, "help": null });
-        print::json(&json!({ "version": 1, "ok": false, "diagnostics": [diagnostic], "tests": { "passed": 0, "failed": [] } }))?;
+        print::json(
+            &json!({ "version": 1, "ok": false, "diagnostics": [diagnostic], "notes": [], "tests": { "passed": 0, "failed": [] } }),
+        )?;
     } else {
         eprintln!("error: {error}");
     }
@@ -107,6 +117,22 @@ fn named_interfaces(policies: &PolicySet) -> Vec<LinkFacts> {
         .collect()
 }
 
+/// What `interfaces` lists name that is not there now: one sentence for each policy with such names or globs.
+fn idle_patterns(policies: &PolicySet, present: &[String]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for policy in policies.policies.iter().filter(|_| !present.is_empty()) {
+        let idle = policy.interfaces.include.iter().filter(|pattern| {
+            let alone = InterfaceSelector { include: vec![(*pattern).clone()], exclude: policy.interfaces.exclude.clone() };
+            !present.iter().any(|name| alone.selects(name))
+        });
+        let idle: Vec<String> = idle.map(|pattern| format!("`{}`", pattern.as_str())).collect();
+        if !idle.is_empty() {
+            notes.push(format!("{}: the policy `{}` finds no interface for {} now", policy.origin, policy.name, idle.join(", ")));
+        }
+    }
+    notes
+}
+
 fn praise(policies: &PolicySet) -> String {
     let rules: usize =
         policies.policies.iter().flat_map(|policy| [&policy.ingress, &policy.egress]).flatten().map(|chain| chain.rules.len()).sum();
@@ -118,7 +144,7 @@ fn praise(policies: &PolicySet) -> String {
     )
 }
 
-fn as_value(checked: &Checked, failures: &[TestFailure], compile_error: Option<&str>, exit: u8) -> Value {
+fn as_value(checked: &Checked, failures: &[TestFailure], compile_error: Option<&str>, notes: &[String], exit: u8) -> Value {
     let mut diagnostics: Vec<Value> = checked.diagnostics.iter().map(|diagnostic| json!(diagnostic)).collect();
     diagnostics.extend(
         compile_error
@@ -129,5 +155,30 @@ fn as_value(checked: &Checked, failures: &[TestFailure], compile_error: Option<&
         .iter()
         .map(|failure| json!({ "name": failure.test, "file": *failure.origin.file, "line": failure.origin.line, "column": failure.origin.column, "message": report::failure_line(failure) }))
         .collect();
-    json!({ "version": 1, "ok": exit == DONE, "diagnostics": diagnostics, "tests": { "passed": tests - failed.len(), "failed": failed } })
+    let tests = json!({ "passed": tests - failed.len(), "failed": failed });
+    json!({ "version": 1, "ok": exit == DONE, "diagnostics": diagnostics, "notes": notes, "tests": tests })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notes(interfaces: &str, present: &[&str]) -> Vec<String> {
+        let text = format!("version = 1\n[[policy]]\nname = \"p\"\ninterfaces = {interfaces}\ndefault_action = {{ ingress = \"deny\" }}\n");
+        let mut snapshot = Snapshot::of(Path::new("d"), &[("a.toml".to_owned(), text.into_bytes())]);
+        let policies = policy::load(&mut snapshot).policies.unwrap();
+        idle_patterns(&policies, &present.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn note_names_the_globs_that_find_nothing() {
+        assert_eq!(
+            notes(r#"["eth*", "!eth9", "veth-a", "wl?"]"#, &["lo", "eth9", "wl0"]),
+            ["d/a.toml:2:1: the policy `p` finds no interface for `eth*`, `veth-a` now"]
+        );
+        assert!(notes(r#"["eth*"]"#, &["lo", "eth0"]).is_empty());
+        assert!(notes(r#"["lo"]"#, &["lo"]).is_empty());
+        assert_eq!(notes(r#"["*"]"#, &["lo"]).len(), 1, "a glob never means the loopback device");
+        assert!(notes(r#"["eth*"]"#, &[]).is_empty(), "nothing is said where nothing can be listed");
+    }
 }

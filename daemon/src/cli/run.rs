@@ -13,7 +13,7 @@ use super::{Common, DONE, UNREACHABLE, detach};
 use crate::reconcile::{Directories, Kind, Reconciler};
 use crate::report::systemd;
 use crate::trigger::control::{Progress, Reply, Request, Response};
-use crate::trigger::{Trigger, control, files, links, signals};
+use crate::trigger::{Trigger, control, files, links, metrics, signals};
 
 mod event_log;
 
@@ -36,8 +36,20 @@ pub(super) fn run(common: &Common) -> anyhow::Result<u8> {
     let file_watch = files::watch(&common.config_dir, send.clone())?;
     let link_send = send.clone();
     let _link_watch = links::watch(move || notify_links(&link_send))?;
+    let route_send = send.clone();
+    let _route_watch = links::watch_routes(move || notify_routes(&route_send))?;
     let directories = Directories { config: common.config_dir.clone(), bpffs: common.bpffs.clone(), state: common.state_dir.clone() };
-    let mut service = Service { reconciler: Reconciler::new(directories), file_watch, event_log: None, ready: false, retry: None };
+    let mut service = Service {
+        reconciler: Reconciler::new(directories),
+        file_watch,
+        event_log: None,
+        metrics: None,
+        send: send.clone(),
+        ready: false,
+        retry: None,
+        routes: None,
+        routes_rest: Instant::now(),
+    };
     let _lock = lock(&common.runtime_dir)?;
     if let Err(refusal) = service.reconciler.start() {
         error!("{}", refusal.text.trim_end());
@@ -66,12 +78,24 @@ fn notify_links(send: &Sender<Trigger>) {
     }
 }
 
+fn notify_routes(send: &Sender<Trigger>) {
+    if send.send(Trigger::Routes).is_err() {
+        // As above.
+    }
+}
+
 struct Service {
     reconciler: Reconciler,
     file_watch: files::Watch,
     event_log: Option<event_log::EventLog>,
+    metrics: Option<metrics::Listener>,
+    send: Sender<Trigger>,
     ready: bool,
     retry: Option<Instant>,
+    /// Routes have changed and are to be looked at then.
+    routes: Option<Instant>,
+    /// They are not looked at before.
+    routes_rest: Instant,
 }
 
 impl Service {
@@ -79,7 +103,9 @@ impl Service {
         let patience = systemd::watchdog().map_or(SWEEP, |interval| SWEEP.min(interval / 3));
         let mut swept = Instant::now();
         loop {
-            let wait = if self.retry.is_some() { RETRY } else { patience };
+            let usual = if self.retry.is_some() { RETRY } else { patience };
+            let wait = self.reconciler.trial_ends_in().map_or(usual, |left| usual.min(left));
+            let wait = self.routes.map_or(wait, |due| wait.min(due.saturating_duration_since(Instant::now())));
             let mut pending = Pending::default();
             match triggers.recv_timeout(wait) {
                 Ok(trigger) => pending.take(trigger),
@@ -92,9 +118,15 @@ impl Service {
                 pending.links = true;
                 pending.files = true;
             }
+            if pending.routes && self.routes.is_none() {
+                self.routes = Some(self.routes_rest);
+            }
             systemd::alive();
             if pending.stop {
                 return self.stop();
+            }
+            if self.reconciler.end_trial() {
+                self.after_change();
             }
             self.work(pending);
             if swept.elapsed() >= SWEEP {
@@ -106,6 +138,12 @@ impl Service {
 
     /// Everything that came in since the last time, each kind once.
     fn work(&mut self, pending: Pending) {
+        if self.routes.is_some_and(|due| due <= Instant::now()) {
+            // What went wrong is logged and in `status`; it is tried again.
+            let rest = self.reconciler.follow_routes();
+            self.routes_rest = Instant::now() + rest.as_ref().map_or(RETRY, |rest| *rest);
+            self.routes = rest.is_err().then_some(self.routes_rest);
+        }
         if pending.reload {
             systemd::reloading();
             self.reload(true);
@@ -142,11 +180,34 @@ impl Service {
         if self.event_log.is_none() {
             self.event_log = event_log::EventLog::start(&self.reconciler);
         }
+        self.follow_metrics();
         if self.reconciler.again() {
             self.retry = Some(Instant::now() + RETRY);
         }
         let summary = self.reconciler.summary();
         if self.ready { systemd::ready(&summary) } else { self.announce(&summary) }
+    }
+
+    /// Listens where the live ruleset says, or nowhere.
+    fn follow_metrics(&mut self) {
+        let wanted = self.reconciler.metrics_address();
+        if self.metrics.as_ref().map(metrics::Listener::address) == wanted {
+            return;
+        }
+        self.metrics = None;
+        let Some(address) = wanted else { return };
+        match metrics::Listener::start(address, self.send.clone()) {
+            Ok(listener) => {
+                info!("metrics on http://{address}/metrics");
+                self.metrics = Some(listener);
+                self.reconciler.set_metrics_trouble(None);
+            }
+            Err(error) => {
+                let trouble = format!("metrics cannot be served on {address}: {error}");
+                warn!("{trouble}");
+                self.reconciler.set_metrics_trouble(Some(trouble));
+            }
+        }
     }
 
     /// READY=1 is said when every present selected interface is enforced, not before.
@@ -169,17 +230,27 @@ impl Service {
         match request {
             Request::Status => respond(self.reconciler.status()),
             Request::Rules => respond(self.reconciler.rules()),
+            Request::Metrics => self.reconciler.metrics(),
             Request::SetList => self.reconciler.set_list(),
             Request::SetShow { name } => self.reconciler.set_show(name),
             Request::SetAdd { name, elements, lifetime } => self.reconciler.set_add(name, elements, *lifetime),
             Request::SetDel { name, elements } => self.reconciler.set_del(name, elements),
             Request::SetFlush { name } => self.reconciler.set_flush(name),
             Request::SetReplace { name, file, list, lifetime } => self.reconciler.set_replace(name, file, list, *lifetime, tell),
-            Request::Apply => {
+            Request::Apply { confirm, session } => {
                 systemd::reloading();
-                let result = self.reconciler.reload(true);
+                let result = match confirm {
+                    None => self.reconciler.apply(session.as_ref()),
+                    Some(trial) => self.reconciler.apply_on_trial(trial.seconds),
+                };
                 self.after_change();
                 self.reconciler.applied(&result)
+            }
+            Request::Confirm => self.reconciler.confirm(),
+            Request::Rollback => {
+                let response = self.reconciler.rollback();
+                self.after_change();
+                response
             }
             Request::Detach => {
                 self.event_log = None;
@@ -234,6 +305,7 @@ fn respond<T: serde::Serialize>(result: crate::kernel::Result<T>) -> Response {
 struct Pending {
     files: bool,
     links: bool,
+    routes: bool,
     reload: bool,
     stop: bool,
     requests: Vec<(Request, Sender<Reply>)>,
@@ -244,6 +316,7 @@ impl Pending {
         match trigger {
             Trigger::Files => self.files = true,
             Trigger::Links => self.links = true,
+            Trigger::Routes => self.routes = true,
             Trigger::Reload => self.reload = true,
             Trigger::Stop => self.stop = true,
             Trigger::Control(request, reply) => self.requests.push((request, reply)),

@@ -62,6 +62,11 @@ use crate::plan::observed::{GenerationWord, TcAttachment};
 use crate::plan::{self, Action, Observed};
 use crate::sets::content::Contents;
 
+/// Names of the interfaces of this network namespace; needs no root.
+pub fn interface_names() -> Result<Vec<String>> {
+    Ok(links::list()?.into_values().map(|interface| interface.name).collect())
+}
+
 /// What an execution did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outcome {
@@ -165,6 +170,11 @@ impl Kernel {
     pub fn deadline(&self) -> Result<u64> {
         let running = self.word().running;
         Ok(if running == 0 { 0 } else { generation::slot(&self.maps, generation::slot_of(running))?.deadline })
+    }
+
+    /// A generation runs that waits for confirmation and still counts.
+    pub fn pending(&self) -> Result<bool> {
+        Ok(self.deadline()? > boot_time() && self.word().former != 0)
     }
 
     /// Makes the running generation count for good. `false`: nothing waited for it, or its deadline was over already.

@@ -229,3 +229,126 @@ fn question(packet: &Departure) -> Vec<u8> {
     }
     body
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::super::tests::{Namespace, needs_root};
+    use super::*;
+    use crate::compile::routes::{LOCAL_TABLE, ReversePaths, Way};
+    use crate::kernel::links;
+
+    fn ip(line: &str) {
+        assert!(Command::new("timeout").args(["5", "ip"]).args(line.split(' ')).status().unwrap().success(), "ip {line}");
+    }
+
+    /// Two links that are up, and their indexes.
+    fn two() -> (Namespace, u32, u32) {
+        let namespace = Namespace::enter();
+        for line in ["link add a0 type veth peer name a1", "link add b0 type veth peer name b1"] {
+            ip(line);
+        }
+        for link in ["lo", "a0", "a1", "b0", "b1"] {
+            ip(&format!("link set {link} up"));
+        }
+        ip("addr add 10.1.0.1/24 dev a0");
+        ip("addr add 10.2.0.1/24 dev b0");
+        ip("addr add 2001:db8:1::1/64 dev a0 nodad");
+        ip("addr add 2001:db8:2::1/64 dev b0 nodad");
+        let links = links::list().unwrap();
+        let index = |name: &str| links.values().find(|link| link.name == name).unwrap().ifindex;
+        (namespace, index("a0"), index("b0"))
+    }
+
+    fn way(address: &str) -> Way {
+        ReversePaths::of(&list().unwrap()).lookup(address.parse().unwrap())
+    }
+
+    fn out(links: &[u32]) -> Way {
+        Way::Out(links.into())
+    }
+
+    #[test]
+    fn tables_types_and_multipath_of_both_families_are_read() {
+        needs_root!();
+        let (_namespace, a, b) = two();
+        for line in [
+            "route add default via 10.1.0.9",
+            "route add default via 10.2.0.9 table 100",
+            "route add 192.0.2.0/24 nexthop via 10.1.0.9 nexthop via 10.2.0.9 table 7000",
+            "route add blackhole 198.51.100.0/24",
+            "route add unreachable 203.0.113.0/24 table 100",
+            "-6 route add default via 2001:db8:1::9",
+            "-6 route add 2001:db8:f::/48 nexthop via 2001:db8:1::9 nexthop via 2001:db8:2::9",
+            "-6 route add prohibit 2001:db8:e::/48",
+        ] {
+            ip(line);
+        }
+        let both = out(&[a.min(b), a.max(b)]);
+        for (address, expected) in [
+            ("8.8.8.8", both.clone()),
+            ("192.0.2.1", both.clone()),
+            ("198.51.100.1", out(&[b])),
+            ("203.0.113.1", out(&[a])),
+            ("10.1.0.1", Way::Refused),
+            ("10.1.0.255", Way::Refused),
+            ("127.3.2.1", Way::Refused),
+            ("2001:db8:1::1", Way::Refused),
+            ("2001:db8:e::1", Way::Refused),
+            ("2001:db8:f::1", both),
+            ("2001:db8:9999::1", out(&[a])),
+        ] {
+            assert_eq!(way(address), expected, "{address}");
+        }
+        assert!(list().unwrap().iter().any(|route| route.table == LOCAL_TABLE && route.goal == Goal::Own));
+    }
+
+    #[test]
+    fn nexthop_objects_and_their_groups_are_resolved() {
+        needs_root!();
+        let (_namespace, a, b) = two();
+        for line in [
+            "nexthop add id 1 via 10.1.0.9 dev a0",
+            "nexthop add id 2 via 10.2.0.9 dev b0",
+            "nexthop add id 3 group 1/2",
+            "nexthop add id 4 blackhole",
+            "route add 192.0.2.0/24 nhid 2",
+            "route add 198.51.100.0/24 nhid 3",
+            "route add 203.0.113.0/24 nhid 4",
+        ] {
+            ip(line);
+        }
+        for compatible in ["1", "0"] {
+            std::fs::write("/proc/sys/net/ipv4/nexthop_compat_mode", compatible).unwrap();
+            assert_eq!(way("192.0.2.1"), out(&[b]));
+            assert_eq!(way("198.51.100.1"), out(&[a.min(b), a.max(b)]));
+            assert_eq!(way("203.0.113.1"), Way::Refused);
+        }
+    }
+
+    #[test]
+    fn kernel_is_asked_by_rules_marks_and_bound_interfaces() {
+        needs_root!();
+        let (_namespace, a, b) = two();
+        ip("route add default via 10.1.0.9");
+        ip("route add default via 10.2.0.9 table 100");
+        ip("rule add fwmark 7 lookup 100");
+        let mut query = RouteQuery::open().unwrap();
+        let plain = Departure {
+            protocol: 6,
+            source: ("10.1.0.1".parse().unwrap(), 40000),
+            destination: ("192.0.2.1".parse().unwrap(), 443),
+            bound: 0,
+            mark: 0,
+            uid: 0,
+        };
+        assert_eq!(query.interface(&plain).unwrap(), Some(a));
+        assert_eq!(query.interface(&Departure { mark: 7, ..plain }).unwrap(), Some(b));
+        let near = ("10.2.0.9".parse().unwrap(), 443);
+        assert_eq!(query.interface(&Departure { destination: near, bound: b, ..plain }).unwrap(), Some(b));
+        let strange = ("2001:db8:77::1".parse().unwrap(), 443);
+        let unreachable = Departure { source: ("2001:db8:1::1".parse().unwrap(), 1), destination: strange, ..plain };
+        assert_eq!(query.interface(&unreachable).unwrap(), None);
+    }
+}

@@ -81,3 +81,74 @@ fn net6(key: &abi::np_lpm6) -> Option<IpNet> {
     octets.chunks_exact_mut(4).zip(key.address).for_each(|(place, word)| place.copy_from_slice(&word.to_ne_bytes()));
     IpNet::new(Ipv6Addr::from(octets).into(), u8::try_from(key.prefixlen).ok()?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::net::IpAddr;
+    use std::time::Instant;
+
+    use netpol_probes::MAPS;
+
+    use super::super::shared::facts_of;
+    use super::super::tests::needs_root;
+    use super::*;
+    use crate::compile::routes::{Goal, Route};
+
+    fn maps() -> Maps {
+        let ours = MAPS.iter().filter(|spec| ["routes4", "routes6", "route_links"].contains(&spec.name));
+        ours.map(|spec| (spec.name, Map::create(spec.name, facts_of(spec, 1)).unwrap())).collect()
+    }
+
+    fn route(net: &str, links: &[u32]) -> Route {
+        Route { table: 254, net: net.parse().unwrap(), goal: Goal::Out(links.to_vec()) }
+    }
+
+    /// As the programs ask.
+    fn found(maps: &Maps, address: &str) -> Option<BTreeSet<u32>> {
+        let number: Option<u32> = match address.parse().unwrap() {
+            IpAddr::V4(address) => {
+                maps["routes4"].get(&abi::np_lpm4 { prefixlen: 32, address: u32::from_ne_bytes(address.octets()) }).unwrap()
+            }
+            IpAddr::V6(address) => maps["routes6"].get(&abi::np_lpm6 { prefixlen: 128, address: words(address) }).unwrap(),
+        };
+        let all: Vec<(abi::np_route_key, u8)> = maps["route_links"].all().unwrap();
+        number.map(|number| all.iter().filter(|(key, _)| key.set == number).map(|(key, _)| key.ifindex).collect())
+    }
+
+    #[test]
+    fn maps_follow_and_are_read_again() {
+        needs_root!();
+        let maps = maps();
+        let first = ReversePaths::of(&[route("0.0.0.0/0", &[2]), route("10.0.0.0/8", &[3, 2]), route("2001:db8::/32", &[4])]);
+        let (held, changed) = write(&maps, &read(&maps).unwrap(), &first).unwrap();
+        assert_eq!((read(&maps).unwrap(), changed), (held.clone(), 7));
+        assert_eq!(found(&maps, "10.1.1.1"), Some([2, 3].into()));
+        assert_eq!(found(&maps, "2001:db8::7"), Some([4].into()));
+        assert_eq!(found(&maps, "2001:db9::7"), None);
+        let second = ReversePaths::of(&[route("0.0.0.0/0", &[3]), route("2001:db8::/32", &[4])]);
+        let (held, _) = write(&maps, &held, &second).unwrap();
+        assert_eq!(read(&maps).unwrap(), held);
+        assert_eq!((found(&maps, "10.1.1.1"), found(&maps, "2001:db8::7")), (Some([3].into()), Some([4].into())));
+        let (held, _) = write(&maps, &held, &ReversePaths::default()).unwrap();
+        assert_eq!((held, found(&maps, "10.1.1.1")), (read(&maps).unwrap(), None));
+        assert_eq!(read(&maps).unwrap(), Held::default());
+    }
+
+    /// Prints what a hundred thousand prefixes that all say something else than their neighbours cost.
+    #[test]
+    fn many_prefixes_are_written_within_seconds() {
+        needs_root!();
+        let maps = maps();
+        let net = |n: u32| IpNet::new((n << 9).to_be_bytes().into(), 24).unwrap();
+        let routes: Vec<Route> = (0..100_000u32).map(|n| Route { table: 254, net: net(n), goal: Goal::Out(vec![n % 7 + 1]) }).collect();
+        let started = Instant::now();
+        let paths = ReversePaths::of(&routes);
+        let flattened = started.elapsed();
+        let (held, _) = write(&maps, &Held::default(), &paths).unwrap();
+        let written = started.elapsed();
+        let (_, changed) = write(&maps, &held, &paths).unwrap();
+        println!("flatten {flattened:?}, write {:?}, compare {:?}", written - flattened, started.elapsed() - written);
+        assert_eq!((paths.len(), changed), (100_000, 0));
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Reconciler, Refusal};
 use crate::compile::ruleset::{LinkPlan, Ruleset};
@@ -11,6 +11,7 @@ use crate::plan;
 use crate::plan::observed::{LinkObserved, Observed, TcAttachment, XdpObserved};
 use crate::policy::model::{Action, Direction, EndpointKind, Hook, PolicySet};
 use crate::policy::reason::Reason;
+use crate::report;
 use crate::report::rules::{RuleLine, unix_now};
 use crate::report::status::{Interface, Packets, Status, View};
 use crate::trigger::control::Response;
@@ -29,7 +30,8 @@ impl Reconciler {
             .iter()
             .flat_map(|live| live.ruleset.links.values().map(|link| interface(link, &live.ruleset, &observed, &totals)))
             .collect();
-        let mut warnings: Vec<String> = self.closed.iter().chain(&self.warnings).cloned().collect();
+        let standing = self.closed.iter().chain(&self.routes.error).chain(&self.warnings).chain(&self.metrics_trouble);
+        let mut warnings: Vec<String> = standing.cloned().collect();
         match &self.live {
             Some(live) => {
                 warnings.extend(plan::warnings(&live.ruleset, &observed));
@@ -41,6 +43,10 @@ impl Reconciler {
             }
             None => warnings.push("detached: no interface is under policy until `netpol-ebpf apply`, a reload or a restart".into()),
         }
+        if let Some(left) = self.trial_ends_in() {
+            let left = left.as_secs_f64().ceil();
+            warnings.push(format!("generation {} waits for confirmation: the former ruleset returns in {left} s", observed.word.running));
+        }
         for interface in interfaces.iter().filter(|interface| interface.attach == "none") {
             warnings.push(format!("{} is NOT enforced: our programs are not attached", interface.name));
         }
@@ -50,6 +56,7 @@ impl Reconciler {
         warnings.retain(|warning| seen.insert(warning.clone()));
         let healthy = self.last_error.is_none()
             && self.link_error.is_none()
+            && self.routes.error.is_none()
             && self.closed.is_empty()
             && set_problems.is_empty()
             && self.live.as_ref().is_some_and(|live| live.origin == super::Origin::Directory)
@@ -119,14 +126,28 @@ impl Reconciler {
         Ok(rules.collect())
     }
 
+    /// `status` and `rules` as a page of metrics.
+    pub fn metrics(&self) -> Response {
+        let page = self.status().and_then(|status| Ok(report::metrics::text(&status, &self.rules()?)));
+        match page {
+            Ok(text) => Response { exit: 0, text, value: Value::Null },
+            Err(error) => Response { exit: 3, text: error.to_string(), value: Value::Null },
+        }
+    }
+
     /// The answer to `apply`, and to a file event's outcome where somebody asks.
     pub fn applied(&self, result: &Result<(), Refusal>) -> Response {
         let generation = self.generation();
         match result {
             Ok(()) => {
                 let links = self.live.as_ref().map_or(0, |live| live.ruleset.links.len());
-                let text = format!("generation {generation} is live on {links} interfaces");
-                Response { exit: 0, value: json!({ "version": 1, "applied": true, "generation": generation, "interfaces": links }), text }
+                let mut text = format!("generation {generation} is live on {links} interfaces");
+                let left = self.trial_ends_in().map(|left| left.as_secs_f64().ceil());
+                if let Some(left) = left {
+                    text += &format!("; `netpol-ebpf confirm` within {left} s, or the former ruleset returns");
+                }
+                let value = json!({ "version": 1, "applied": true, "generation": generation, "interfaces": links, "confirm_within": left });
+                Response { exit: 0, value, text }
             }
             Err(refusal) => {
                 let text = format!("{}\nrefused; generation {generation} goes on", refusal.text.trim_end());

@@ -5,14 +5,18 @@
 
 mod answers;
 mod fallback;
+mod guard;
 mod live;
 mod refusal;
+mod routes;
 mod set_commands;
 #[cfg(test)]
 mod set_tests;
 mod sets;
+mod trial;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -66,8 +70,17 @@ pub struct Reconciler {
     link_error: Option<String>,
     /// Interfaces that policies claim in contradicting ways: closed in both directions.
     closed: Vec<String>,
+    /// A ruleset that waits for confirmation, and the one that returns without it.
+    trial: Option<trial::Trial>,
+    /// What was live before, and when that changed: what `rollback` returns to.
+    former: Option<trial::Former>,
+    /// Digest of the content that was rolled back: it stays out until the files change or `apply` is called.
+    rolled_back: Option<[u8; 32]>,
     /// Warnings of the last execution.
     warnings: Vec<String>,
+    /// What keeps the metrics listener from listening.
+    metrics_trouble: Option<String>,
+    routes: routes::Following,
     names: SharedNames,
     sets: sets::Sets,
     again: bool,
@@ -85,7 +98,12 @@ impl Reconciler {
             last_error: None,
             link_error: None,
             closed: Vec::new(),
+            trial: None,
+            former: None,
+            rolled_back: None,
             warnings: Vec::new(),
+            metrics_trouble: None,
+            routes: routes::Following::default(),
             names: SharedNames::default(),
             sets,
             again: false,
@@ -97,14 +115,17 @@ impl Reconciler {
     /// # Errors
     /// Only when the kernel cannot be reached or changed: then nothing new is enforced, and what was pinned goes on.
     pub fn start(&mut self) -> Result<(), Refusal> {
+        self.remember_trial();
         let Err(refusal) = self.reload(false) else { return Ok(()) };
         if refusal.kind == Kind::Kernel {
             return Err(refusal);
         }
         error!("the policy directory is refused: {}", refusal.text.trim_end());
-        for candidate in fallback::candidates(&self.directories) {
+        let stays_out = |candidate: &Candidate| self.rolled_back == Some(candidate.digest);
+        let candidates: Vec<Candidate> = fallback::candidates(&self.directories).into_iter().filter(|c| !stays_out(c)).collect();
+        for candidate in candidates {
             let origin = candidate.origin;
-            match self.enforce(candidate, Contested::Close) {
+            match self.enforce(candidate, Contested::Close, None) {
                 Ok(()) => {
                     error!("enforcing {} instead", origin.sentence());
                     // From the directory after all: what was wrong stands among the closed interfaces, as long as it lasts.
@@ -137,13 +158,22 @@ impl Reconciler {
             self.last_error = None;
             return Ok(());
         }
-        if let Err(refusal) = self.enforce(candidate, Contested::Refuse) {
+        if self.rolled_back == Some(candidate.digest) && !force {
+            return Err(Refusal::rolled_back());
+        }
+        if let Err(refusal) = self.enforce(candidate, Contested::Refuse, None) {
             return Err(self.note(refusal));
         }
+        self.accepted(snapshot);
+        Ok(())
+    }
+
+    /// What the files say is live.
+    fn accepted(&mut self, snapshot: Snapshot) {
         self.last_error = None;
         self.refused = None;
-        fallback::keep(&self.directories, &snapshot);
-        Ok(())
+        self.rolled_back = None;
+        self.note_trial(snapshot);
     }
 
     /// Follows the interfaces that are there now, with the policies that are live.
@@ -156,13 +186,14 @@ impl Reconciler {
             return Ok(());
         }
         let Some(candidate) = self.live.as_ref().map(Live::candidate) else { return Ok(()) };
-        let followed = self.enforce(candidate, Contested::Close);
+        let followed = self.enforce(candidate, Contested::Close, None);
         self.link_error = followed.as_ref().err().map(|refusal| refusal.text.trim_end().to_string());
         followed
     }
 
     /// Stages 5 to 8: compile for the interfaces that are there, plan, execute, remember.
-    fn enforce(&mut self, candidate: Candidate, contested: Contested) -> Result<(), Refusal> {
+    /// `deadline`: boot time in ns until which the former generation waits to return.
+    fn enforce(&mut self, candidate: Candidate, contested: Contested, deadline: Option<u64>) -> Result<(), Refusal> {
         let conntrack = &candidate.policies.daemon.conntrack;
         let kernel = match &mut self.kernel {
             Some(kernel) => kernel,
@@ -175,9 +206,13 @@ impl Reconciler {
             None => compile(&candidate.policies, &links, contested)?,
         };
         let observed = kernel.observe()?;
-        let actions = plan::plan(&ruleset, &observed);
+        let in_use = routes::prepare(kernel, &ruleset, &observed)?;
         self.sets.learn(kernel, &candidate.policies)?;
-        let outcome = kernel.execute(&ruleset, &self.sets.contents(kernel, &candidate.policies), &actions)?;
+        let contents = self.sets.contents(kernel, &candidate.policies);
+        // A changed list alone makes no generation. On trial it does: the former content has to return by itself.
+        let rebuild = deadline.is_some() && contents.sets.values().any(|content| !content.runs);
+        let actions = plan::plan_with(&ruleset, &observed, plan::Options { deadline, rebuild });
+        let outcome = kernel.execute(&ruleset, &contents, &actions)?;
         let built = |action: &Action| matches!(action, Action::BuildGeneration { generation, .. } if *generation == outcome.generation);
         self.sets.settle(kernel, &candidate.policies, actions.iter().any(built))?;
         outcome.notes.iter().for_each(|note| info!("{note}"));
@@ -189,6 +224,7 @@ impl Reconciler {
         self.warnings = kernel.warnings().iter().cloned().chain(outcome.warnings).collect();
         self.again = outcome.again;
         self.link_error = None;
+        self.routes = routes::Following { in_use, error: None };
         closed.iter().filter(|text| !self.closed.contains(text)).for_each(|text| error!("{text}"));
         self.closed = closed;
         if committed {
@@ -198,7 +234,7 @@ impl Reconciler {
                 warn!("there is no policy: no interface is under policy");
             }
         }
-        self.live = Some(Live::new(candidate, links, ruleset));
+        self.replace_live(Live::new(candidate, links, ruleset));
         Ok(())
     }
 
@@ -217,9 +253,11 @@ impl Reconciler {
     /// What the kernel refused.
     pub fn detach(&mut self) -> Result<Vec<String>, Refusal> {
         self.live = None;
+        self.forget_trial();
         self.refused = None;
         self.last_error = None;
         self.warnings = Vec::new();
+        self.routes = routes::Following::default();
         self.names.forget();
         self.sets.forget_maps();
         match self.kernel.take() {
@@ -281,6 +319,16 @@ impl Reconciler {
     /// A saved file goes live by itself.
     pub fn reloads_by_itself(&self) -> bool {
         self.live.as_ref().is_some_and(|live| live.policies.daemon.reload == ReloadMode::Auto)
+    }
+
+    /// Where the live ruleset wants metrics served.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.live.as_ref()?.policies.daemon.metrics
+    }
+
+    /// What `status` has to say about the metrics listener.
+    pub fn set_metrics_trouble(&mut self, trouble: Option<String>) {
+        self.metrics_trouble = trouble;
     }
 
     /// Directories of set files.

@@ -4,6 +4,7 @@
 //! The server thread only carries: requests go to the daemon's loop, its answer goes back. The client side is used by the commands.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -35,9 +36,20 @@ pub enum Request {
     /// `rules`
     Rules,
     /// `apply`: read the directory and make it live now.
-    Apply,
+    Apply {
+        /// On trial: without `confirm` in time the former ruleset returns.
+        confirm: Option<Trial>,
+        /// The SSH session of whoever asks.
+        session: Option<Session>,
+    },
+    /// `confirm`
+    Confirm,
+    /// `rollback`
+    Rollback,
     /// `detach`: take the programs off all interfaces and stay so until `apply`.
     Detach,
+    /// A page of metrics; asked by the HTTP listener, not by a command.
+    Metrics,
     /// `set list`
     SetList,
     /// `set show NAME`
@@ -98,7 +110,10 @@ impl Request {
         match self {
             Status => "status",
             Rules => "rules",
-            Apply => "apply",
+            Metrics => "metrics",
+            Apply { .. } => "apply",
+            Confirm => "confirm",
+            Rollback => "rollback",
             Detach => "detach",
             SetList => "set list",
             SetShow { .. } => "set show",
@@ -112,8 +127,24 @@ impl Request {
     /// Something has to be done, which may take its time.
     fn works(&self) -> bool {
         use Request::*;
-        matches!(self, Apply | Detach | SetAdd { .. } | SetDel { .. } | SetFlush { .. } | SetReplace { .. })
+        matches!(self, Apply { .. } | Confirm | Rollback | Detach | SetAdd { .. } | SetDel { .. } | SetFlush { .. } | SetReplace { .. })
     }
+}
+
+/// `--confirm` of `apply`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// How long; `None` = as `[daemon]` says.
+    pub seconds: Option<u64>,
+}
+
+/// A TCP connection to this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Who connected.
+    pub remote: SocketAddr,
+    /// To what.
+    pub local: SocketAddr,
 }
 
 /// What the daemon answers.

@@ -5,6 +5,7 @@
 pub mod control;
 pub mod files;
 pub mod links;
+pub mod metrics;
 pub mod signals;
 mod symlinks;
 
@@ -17,6 +18,8 @@ pub enum Trigger {
     Files,
     /// An interface appeared, vanished or changed.
     Links,
+    /// A route, an address or a nexthop changed.
+    Routes,
     /// SIGHUP: reload now, whatever `reload` says.
     Reload,
     /// SIGTERM or SIGINT.

@@ -1,21 +1,53 @@
-//! The compiled tables, interpreted as the programs do it: tuple -> classes -> candidates -> action.
+//! The compiled tables, interpreted as the programs do it: tuple -> classes -> candidates -> conditions -> action.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use netpol_probes::abi;
 
 use crate::compile::prefixes::words6;
-use crate::compile::ruleset::Core;
-use crate::policy::judge::{L4, Packet};
-use crate::policy::model::Family;
+use crate::compile::ruleset::{Core, SetSlot};
+use crate::policy::judge::{IpPacket, L4, Packet};
+use crate::policy::model::{Family, PolicySet};
 use crate::policy::reason::Reason;
 
-/// What the tables say: a reason to drop, and the rule that decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the tables say: a reason to drop, the rule that decided, and what audit policies would have said against it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Said {
     pub reason: Option<Reason>,
     pub rule: Option<u32>,
+    pub would_deny: Vec<Would>,
+}
+
+/// An audit policy's objection: the number of a rule, or of a policy whose default denies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Would {
+    Rule(u32),
+    Default(u8),
+}
+
+/// What conditions ask for.
+#[derive(Debug, Clone, Default)]
+pub struct World {
+    /// Unix time, s.
+    pub now: i64,
+    /// Whether packets are within every limit, or above every one.
+    pub within_limits: bool,
+    /// Content of dynamic sets.
+    pub sets: HashMap<String, Vec<IpNet>>,
+}
+
+impl World {
+    /// At Unix time 0.
+    pub fn of(set: &PolicySet, within_limits: bool) -> World {
+        let dynamic = set.sets.iter().filter(|set| set.dynamic.is_some());
+        let sets = dynamic.map(|set| {
+            let live = set.added.iter().filter(|element| element.expires.is_none_or(|end| end > 0));
+            (set.name.clone(), set.nets.iter().copied().chain(live.map(|element| element.net)).collect())
+        });
+        World { now: 0, within_limits, sets: sets.collect() }
+    }
 }
 
 /// A generation's contents with the look-ups that the kernel would do.
@@ -104,33 +136,82 @@ impl<'a> Tables<'a> {
         &self.core.candidates[list.first as usize..(list.first + list.count) as usize]
     }
 
+    /// Whether an address is in one of the sets of a list.
+    pub fn in_list(&self, list: abi::np_list, address: IpAddr, world: &World) -> bool {
+        assert!(list.count <= abi::NP_MAX_SET_LIST);
+        self.core.set_lists[list.first as usize..(list.first + list.count) as usize].iter().any(|slot| {
+            let content = match &self.core.sets[*slot as usize] {
+                SetSlot::Dynamic { name, .. } => &world.sets[name],
+                SetSlot::Literal(nets) => nets,
+            };
+            content.iter().any(|net| net.contains(&address))
+        })
+    }
+
+    /// A rule's condition, but for its limit.
+    fn holds(&self, condition: &abi::np_condition, expires: Option<i64>, ip: &IpPacket, world: &World) -> bool {
+        assert_eq!(condition.expires, 0);
+        let any = |list: abi::np_list, address| list.count == 0 || self.in_list(list, address, world);
+        expires.is_none_or(|end| world.now < end)
+            && any(condition.source_any, ip.source)
+            && any(condition.destination_any, ip.destination)
+            && !self.in_list(condition.source_none, ip.source, world)
+            && !self.in_list(condition.destination_none, ip.destination, world)
+    }
+
     /// Stage 7 in a chain.
-    pub fn evaluate(&self, chain: u32, packet: &Packet) -> Said {
+    pub fn evaluate(&self, chain: u32, packet: &Packet, world: &World) -> Said {
         let record = self.core.chains[chain as usize];
         let ip = packet.ip.as_ref().unwrap();
-        let l4_class = self.l4_class(packet);
-        let layers = record.first_layer..record.first_layer + record.layers;
-        let mut candidates: Vec<u32> = layers.flat_map(|layer| self.list(layer, packet, l4_class)).copied().collect();
-        assert!(candidates.len() <= abi::NP_MAX_CANDIDATES as usize);
-        candidates.sort_unstable();
-        let mut from_policy = 0;
-        for number in candidates {
+        let mut said = Said { reason: None, rule: None, would_deny: Vec::new() };
+        let (mut from_policy, mut answered) = (0, 0u64);
+        for number in self.candidates(chain, packet) {
             let rule = self.core.rules[number as usize];
             if rule.policy < from_policy {
                 continue;
             }
+            let condition = self.core.conditions.get(rule.condition as usize);
+            let expires = self.core.condition_expiry.get(rule.condition as usize).copied().flatten();
+            if condition.is_some_and(|condition| !self.holds(condition, expires, ip, world)) {
+                continue;
+            }
             let unknown = u32::from(ip.protocol) == abi::NP_PROTOCOL_UNKNOWN;
             let hides = if unknown { abi::NP_RULE_READS_L4 | abi::NP_RULE_READS_PROTOCOL } else { abi::NP_RULE_READS_L4 };
-            if ip.is_later_fragment() && u32::from(rule.flags) & hides != 0 {
-                return Said { reason: Some(Reason::Fragment), rule: Some(number) };
+            let hidden = ip.is_later_fragment() && u32::from(rule.flags) & hides != 0;
+            if !hidden && !world.within_limits && condition.is_some_and(|condition| condition.limit != abi::NP_NONE) {
+                continue;
             }
-            match u32::from(rule.action) {
-                abi::NP_PASS => from_policy = rule.policy + 1,
-                abi::NP_ALLOW => return Said { reason: None, rule: Some(number) },
-                _ => return Said { reason: Some(Reason::Rule), rule: Some(number) },
+            let reason = match u32::from(rule.action) {
+                _ if hidden => Some(Reason::Fragment),
+                abi::NP_PASS | abi::NP_ALLOW => None,
+                abi::NP_REJECT => Some(Reason::Reject),
+                _ => Some(Reason::Rule),
+            };
+            let is_audit = u32::from(rule.audit) != abi::NP_NOT_AUDIT;
+            if is_audit {
+                answered |= 1 << rule.audit;
+                said.would_deny.extend(reason.map(|_| Would::Rule(number)));
+            } else if hidden || u32::from(rule.action) != abi::NP_PASS {
+                return Said { reason, rule: Some(number), ..said };
             }
+            from_policy = rule.policy + 1;
         }
+        let silent = record.audit_denies & !answered;
+        said.would_deny.extend((0..64).filter(|audit| silent >> audit & 1 == 1).map(Would::Default));
         let denies = u32::from(record.default_action) == abi::NP_DENY;
-        Said { reason: denies.then_some(Reason::Default), rule: None }
+        Said { reason: denies.then_some(Reason::Default), ..said }
+    }
+
+    /// The rules that a packet is compared with, in order.
+    fn candidates(&self, chain: u32, packet: &Packet) -> Vec<u32> {
+        let record = self.core.chains[chain as usize];
+        let l4_class = self.l4_class(packet);
+        let layers = record.first_layer..record.first_layer + record.layers;
+        let mut candidates: Vec<u32> = layers.flat_map(|layer| self.list(layer, packet, l4_class)).copied().collect();
+        candidates.sort_unstable();
+        assert!(candidates.len() <= abi::NP_MAX_CANDIDATES as usize);
+        let conditional = |number: &&u32| self.core.rules[**number as usize].condition != abi::NP_NONE;
+        assert!(candidates.iter().filter(conditional).count() <= abi::NP_MAX_CONDITIONAL as usize);
+        candidates
     }
 }

@@ -43,7 +43,7 @@ fn ports() -> impl Strategy<Value = Vec<PortRange>> {
 }
 
 fn peer(with_ports: bool) -> impl Strategy<Value = Peer> {
-    let sets = || prop_oneof![3 => Just(Vec::new()), 1 => subsequence(vec![SetId(0), SetId(1), SetId(2)], 1..=2)];
+    let sets = || prop_oneof![3 => Just(Vec::new()), 1 => subsequence(vec![SetId(0), SetId(1), SetId(2), SetId(3)], 1..=2)];
     let few_ports = if with_ports { ports().boxed() } else { Just(Vec::new()).boxed() };
     let few_not_ports = if with_ports { ports().boxed() } else { Just(Vec::new()).boxed() };
     let some = |strategy: BoxedStrategy<Vec<IpNet>>| prop_oneof![2 => Just(Vec::new()), 1 => strategy];
@@ -52,14 +52,14 @@ fn peer(with_ports: bool) -> impl Strategy<Value = Peer> {
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
-    let action = select(vec![Action::Allow, Action::Deny, Action::Pass]);
+    let action = select(vec![Action::Allow, Action::Allow, Action::Deny, Action::Reject, Action::Pass]);
     let family = prop_oneof![3 => Just(None), 1 => select(vec![Some(Family::V4), Some(Family::V6)])];
     let protocol = prop_oneof![1 => Just(None), 3 => select(PROTOCOLS.to_vec()).prop_map(Some), 1 => Just(Some(1))];
     let icmp = prop::option::weighted(0.5, (select(vec![0u8, 8, 128, 3]), prop::option::of(0..2u8)));
     let flags = prop::option::weighted(0.3, (select(vec![0u8, 2, 16, 18]), select(vec![0u8, 1, 4, 16])));
     let vlan = prop::option::weighted(0.2, select(VLANS.to_vec()));
-    (action, family, protocol, icmp, flags, vlan, any::<bool>()).prop_flat_map(
-        |(action, family, protocol, icmp, flags, vlan, reads_ports)| {
+    (action, family, protocol, icmp, flags, vlan, any::<bool>(), changing()).prop_flat_map(
+        |(action, family, protocol, icmp, flags, vlan, reads_ports, (limit, expires))| {
             let with_ports = reads_ports && protocol.is_none_or(has_ports);
             let icmp = icmp.filter(|_| matches!(protocol, Some(1 | 58)));
             let flags = flags.filter(|_| matches!(protocol, Some(6) | None));
@@ -72,9 +72,9 @@ fn rule() -> impl Strategy<Value = Rule> {
                 id: String::new(),
                 origin: origin(0),
                 action,
-                limit: None,
+                limit,
                 reject_with: None,
-                expires: None,
+                expires,
                 family,
                 protocol,
                 source,
@@ -87,6 +87,13 @@ fn rule() -> impl Strategy<Value = Rule> {
             })
         },
     )
+}
+
+/// A limit, and an expiry before, at and after Unix time 0.
+fn changing() -> impl Strategy<Value = (Option<Limit>, Option<i64>)> {
+    let per = select(vec![LimitPer::Rule, LimitPer::Source, LimitPer::Destination]);
+    let limit = (per, 1..3u32).prop_map(|(per, events)| Limit { rate: Rate::per_second(events), per });
+    (prop::option::weighted(0.15, limit), prop::option::weighted(0.15, select(vec![-1, 0, 1])))
 }
 
 fn chain(most: usize) -> impl Strategy<Value = Chain> {
@@ -129,13 +136,22 @@ pub fn set_of(name: &str, nets: &[IpNet]) -> Set {
     Set { name: name.to_owned(), origin: origin(0), element_count: nets.len(), nets, dynamic: None, added: Vec::new() }
 }
 
-/// Policies of one interface, three sets, all rules with ids and places of their own.
+/// A set with elements that were added at run time, one of which is over at Unix time 0.
+fn dynamic(name: &str, written: &[IpNet], added: &[IpNet]) -> Set {
+    let ends = [None, Some(1), Some(0)].into_iter().cycle();
+    let added = added.iter().zip(ends).map(|(net, expires)| Element { net: *net, expires }).collect();
+    Set { dynamic: Some(Dynamic { timeout: None, max_entries: 1000 }), added, ..set_of(name, written) }
+}
+
+/// Policies of one interface, two sets and two dynamic ones, all rules with ids and places of their own.
 pub fn policy_set() -> impl Strategy<Value = PolicySet> {
-    let directions = (prop::option::weighted(0.9, chain(6)), prop::option::weighted(0.4, chain(2)));
-    (prop::collection::vec(directions, 1..=4), nets(3), nets(3), nets(2)).prop_map(|(policies, a, b, c)| {
+    let mode = prop_oneof![3 => Just(Mode::Enforce), 1 => Just(Mode::Audit)];
+    let policies = (prop::option::weighted(0.9, chain(6)), prop::option::weighted(0.4, chain(2)), mode);
+    let sets = (nets(3), nets(3), nets(2), nets(3), nets(1));
+    (prop::collection::vec(policies, 1..=4), sets).prop_map(|(policies, (a, b, c, added, d))| {
         let named = policies.into_iter().zip(0..);
         let mut policies: Vec<Policy> =
-            named.map(|((ingress, egress), order)| policy(&format!("p{order}"), order, ingress, egress)).collect();
+            named.map(|((ingress, egress, mode), order)| Policy { mode, ..policy(&format!("p{order}"), order, ingress, egress) }).collect();
         let mut line = 0;
         for policy in &mut policies {
             let rules = policy.ingress.iter_mut().chain(&mut policy.egress).flat_map(|chain| &mut chain.rules);
@@ -145,7 +161,7 @@ pub fn policy_set() -> impl Strategy<Value = PolicySet> {
                 rule.origin = origin(line);
             }
         }
-        let sets = vec![set_of("a", &a), set_of("b", &b), set_of("c", &c)];
+        let sets = vec![set_of("a", &a), set_of("b", &b), dynamic("c", &c, &added), dynamic("d", &[], &d)];
         PolicySet { daemon: daemon(), sets, policies, tests: Vec::new() }
     })
 }

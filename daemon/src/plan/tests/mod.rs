@@ -1,5 +1,6 @@
 //! Plans on a kernel in memory: each law of a reload as one test.
 
+mod adoption;
 mod fake;
 mod laws;
 mod undo;

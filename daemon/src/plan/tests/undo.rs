@@ -33,6 +33,7 @@ fn every_action_names_what_takes_it_back() {
         Action::WriteRecord { generation: 1, link: target(), record, xdp: true, before: Some(before) },
         Action::WriteRecord { generation: 1, link: Target { ifindex: 3, name: "eth3".into() }, record, xdp: false, before: None },
         Action::DropRecord { generation: 1, link: target(), before: Some(before) },
+        Action::Adopt { generation: 1, link: Target { ifindex: 3, name: "eth3".into() } },
         Action::Attach { link: Target { ifindex: 3, name: "eth3".into() }, hook: Hook::Egress, variant },
         Action::Detach { link: target(), hook: Hook::Ingress, variant },
         Action::AttachXdp { link: Target { ifindex: 3, name: "eth3".into() }, mode: XdpMode::Generic },

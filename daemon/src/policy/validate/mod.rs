@@ -22,6 +22,7 @@ mod rules;
 mod sets;
 mod shadow;
 mod tests;
+mod unreached;
 mod words;
 mod xdp;
 
@@ -57,6 +58,17 @@ pub fn load_at(snapshot: &mut Snapshot, now: i64) -> Loaded {
     Loaded { policies: if errors.is_empty() { Ok(policies) } else { Err(errors) }, warnings }
 }
 
+/// A duration as policies write it, in seconds.
+///
+/// # Errors
+/// One sentence that quotes the text.
+pub fn duration(text: &str) -> Result<u64, String> {
+    words::duration(text).map_err(|refused| match refused.help {
+        Some(help) => format!("{}; {help}", refused.message),
+        None => refused.message,
+    })
+}
+
 /// The failsafe entries (inbound, outbound) that can be understood in files that are refused.
 pub fn salvage_failsafe(snapshot: &Snapshot) -> (Vec<Failsafe>, Vec<Failsafe>) {
     let mut report = Report::new(snapshot);
@@ -85,6 +97,7 @@ fn validate(documents: &[Document], snapshot: &mut Snapshot, now: i64, report: &
     let tests = tests::read(documents, &proven, whole, report);
     if whole {
         sets.warn_unused(report);
+        unreached::warn(&proven, report);
         let failsafe = documents.iter().filter_map(|document| document.daemon.as_ref()).find(|block| {
             let entries = block.failsafe_inbound.len() + block.failsafe_outbound.len();
             entries > 0

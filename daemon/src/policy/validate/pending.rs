@@ -8,10 +8,7 @@ use crate::schema::place::{Report, Span};
 /// Where a key stands in a file.
 type Places = fn(&Document) -> Vec<Span>;
 
-const PENDING: [(&str, Places); 5] = [
-    ("confirm_timeout", |document| document.daemon.iter().filter_map(|block| Some(block.confirm_timeout.as_ref()?.span)).collect()),
-    ("live_session_guard", |document| document.daemon.iter().filter_map(|block| Some(block.live_session_guard.as_ref()?.span)).collect()),
-    ("metrics", |document| document.daemon.iter().filter_map(|block| Some(block.metrics.as_ref()?.span)).collect()),
+const PENDING: [(&str, Places); 2] = [
     ("container", |document| document.policies.iter().filter_map(|block| Some(block.container.as_ref()?.span)).collect()),
     ("machine", |document| document.policies.iter().filter_map(|block| Some(block.machine.as_ref()?.span)).collect()),
 ];

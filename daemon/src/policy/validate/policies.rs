@@ -93,18 +93,9 @@ fn one(block: &PolicyBlock, reading: &mut Reading<'_>, report: &mut Report) -> O
         dhcp_client: flag(&block.dhcp_client, false),
         icmpv6_essential: flag(&block.icmpv6_essential, true),
         log_default_deny: flag(&block.log_default_deny, false),
-        ethertypes: match ethertypes {
-            Some(list) => Some(list?),
-            None => None,
-        },
-        anti_spoof: match anti_spoof {
-            Some(anti_spoof) => Some(anti_spoof?),
-            None => None,
-        },
-        xdp: match xdp {
-            Some(xdp) => Some(xdp?),
-            None => None,
-        },
+        ethertypes: words::optional(ethertypes)?,
+        anti_spoof: words::optional(anti_spoof)?,
+        xdp: words::optional(xdp)?,
     })
 }
 
@@ -123,7 +114,9 @@ fn isolated(block: &PolicyBlock, report: &mut Report) -> Option<[bool; 2]> {
         let found = directions.map(|(direction, _, rules)| !rules.is_empty() || default(direction).is_some());
         if found == [false, false] && !block.xdp.as_ref().is_some_and(xdp::refuses) && !report.has_error_within(block.span) {
             let help = "add rules, a `default_action` or `policy_types`; an isolated direction refuses what no rule allows";
-            report.warning(block.span, "the policy isolates no direction: by itself it refuses nothing").help(help);
+            let audit = block.mode.as_ref().is_some_and(|mode| mode.value == "audit");
+            let verb = if audit { "judges" } else { "refuses" };
+            report.warning(block.span, format!("the policy isolates no direction: by itself it {verb} nothing")).help(help);
         }
         return Some(found);
     };

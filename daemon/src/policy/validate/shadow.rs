@@ -5,7 +5,7 @@
 use super::address::Run;
 use super::ranges::Ranges;
 use super::sets::SetTable;
-use crate::policy::model::{Peer, PortRange, Rule, SetId, has_ports};
+use crate::policy::model::{Action, Peer, PortRange, Rule, SetId, has_ports};
 use crate::schema::document::RuleBlock;
 use crate::schema::place::Report;
 
@@ -40,10 +40,30 @@ pub(super) fn warn(rules: &[Rule], blocks: &[RuleBlock], sets: &SetTable, report
         }
         let Some(earlier) = (0..later).find(shadows) else { continue };
         let place = report.place(blocks[earlier].span);
-        let message =
-            format!("the rule `{}` never decides: the earlier rule `{}` matches everything that it matches", rule.id, rules[earlier].id);
-        report.warning(block.span, message).also(place, "the earlier rule").help("put the narrower rule first, or take it out");
+        let (message, help) = said(rule, &rules[earlier]);
+        report.warning(block.span, message).also(place, "the earlier rule").help(help);
     }
+}
+
+/// Message and help. That everything was allowed or refused before is the mistake with the worst end, so it is said in its own words.
+fn said(later: &Rule, earlier: &Rule) -> (String, String) {
+    let refuses = |rule: &Rule| matches!(rule.action, Action::Deny | Action::Reject);
+    let first = format!("put `{}` before `{}`, or take it out", later.id, earlier.id);
+    if is_unconditional(earlier) && earlier.action == Action::Allow && refuses(later) {
+        return (format!("the rule `{}` refuses nothing: the earlier rule `{}` allows every untagged packet", later.id, earlier.id), first);
+    }
+    if is_unconditional(earlier) && refuses(earlier) && later.action == Action::Allow {
+        return (format!("the rule `{}` allows nothing: the earlier rule `{}` refuses every untagged packet", later.id, earlier.id), first);
+    }
+    let message = format!("the rule `{}` never decides: the earlier rule `{}` matches everything that it matches", later.id, earlier.id);
+    (message, "put the narrower rule first, or take it out".to_owned())
+}
+
+/// Whether a rule matches every untagged packet, at any time and at any rate.
+pub(super) fn is_unconditional(rule: &Rule) -> bool {
+    let anybody = |peer: &Peer| !peer.reads_address() && !peer.reads_port();
+    let keys = rule.family.is_none() && rule.protocol.is_none() && rule.icmp.is_none() && rule.tcp_flags.is_none() && rule.vlan.is_none();
+    keys && anybody(&rule.source) && anybody(&rule.destination) && always_speaks(rule)
 }
 
 impl Resolved<'_> {
