@@ -9,7 +9,7 @@ use crate::compile::ruleset::{LinkPlan, Ruleset};
 use crate::kernel::{self, CounterTotal, boot_time};
 use crate::plan;
 use crate::plan::observed::{LinkObserved, Observed, TcAttachment, XdpObserved};
-use crate::policy::model::{Action, Direction, EndpointKind, Hook, PolicySet};
+use crate::policy::model::{Action, Direction, EndpointKind, Hook, Policy, PolicySet};
 use crate::policy::reason::Reason;
 use crate::report;
 use crate::report::rules::{RuleLine, unix_now};
@@ -39,7 +39,7 @@ impl Reconciler {
                     warnings.push("there is no policy: no interface is under policy".into());
                 }
                 warnings.extend(live.warnings.iter().cloned());
-                warnings.extend(live.idle_policies().map(|name| format!("policy `{name}` selects no interface that is there now")));
+                warnings.extend(live.idle_policies().map(idle));
             }
             None => warnings.push("detached: no interface is under policy until `netpol-ebpf apply`, a reload or a restart".into()),
         }
@@ -158,6 +158,14 @@ impl Reconciler {
                 }
             }
         }
+    }
+}
+
+/// What to say of a policy that selects nothing.
+fn idle(policy: &Policy) -> String {
+    match &policy.owner {
+        Some(owner) => format!("policy `{}` waits: {owner} is not running, or has no interface here", policy.name),
+        None => format!("policy `{}` selects no interface that is there now", policy.name),
     }
 }
 
