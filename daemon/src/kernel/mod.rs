@@ -40,6 +40,8 @@ mod sys;
 mod test_run;
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod verdicts;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
