@@ -4,6 +4,7 @@ mod bench_itself;
 mod matrix;
 
 mod addresses;
+mod dynamic_sets;
 mod ethertypes;
 mod icmp;
 mod ip_version;

@@ -6,6 +6,7 @@ mod apply;
 pub mod check;
 mod detach;
 mod print;
+mod progress;
 mod rules;
 mod run;
 mod session;
@@ -109,7 +110,8 @@ pub fn main() -> anyhow::Result<ExitCode> {
 
 /// Asks the daemon; an absent daemon is an error that names the socket.
 fn ask(common: &Common, request: &Request) -> anyhow::Result<Response> {
-    control::ask(&common.runtime_dir, request).map_err(|error| {
+    let mut bar = progress::Bar::new(common.json);
+    control::ask(&common.runtime_dir, request, &mut |progress| bar.show(progress)).map_err(|error| {
         let socket = control::socket_path(&common.runtime_dir);
         anyhow::Error::new(error).context(format!("no daemon answers on {} (is netpol-ebpf running?)", socket.display()))
     })

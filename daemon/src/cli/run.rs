@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{Common, DONE, UNREACHABLE, detach};
 use crate::reconcile::{Directories, Kind, Reconciler};
 use crate::report::systemd;
-use crate::trigger::control::{Request, Response};
+use crate::trigger::control::{Progress, Reply, Request, Response};
 use crate::trigger::{Trigger, control, files, links, metrics, signals};
 
 mod event_log;
@@ -23,6 +23,9 @@ const OWNERS: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(5);
 /// After a reload that found the files moving, or did its work half.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// Between two words about how far a piece of work is.
+const TELL: Duration = Duration::from_millis(200);
 
 /// Runs until SIGTERM or SIGINT.
 ///
@@ -162,8 +165,8 @@ impl Service {
             self.after_change();
         }
         for (request, reply) in pending.requests {
-            let response = self.answer(&request);
-            if reply.send(response).is_err() {
+            let response = self.answer(&request, &mut teller(&reply));
+            if reply.send(Reply::Response(response)).is_err() {
                 info!("whoever asked did not wait for the answer: {}", request.name());
             }
         }
@@ -230,7 +233,7 @@ impl Service {
         }
     }
 
-    fn answer(&mut self, request: &Request) -> Response {
+    fn answer(&mut self, request: &Request, tell: &mut dyn FnMut(&str, usize, usize)) -> Response {
         match request {
             Request::Status => respond(self.reconciler.status()),
             Request::Rules => respond(self.reconciler.rules()),
@@ -240,7 +243,7 @@ impl Service {
             Request::SetAdd { name, elements, lifetime } => self.reconciler.set_add(name, elements, *lifetime),
             Request::SetDel { name, elements } => self.reconciler.set_del(name, elements),
             Request::SetFlush { name } => self.reconciler.set_flush(name),
-            Request::SetReplace { name, file, list, lifetime } => self.reconciler.set_replace(name, file, list, *lifetime),
+            Request::SetReplace { name, file, list, lifetime } => self.reconciler.set_replace(name, file, list, *lifetime, tell),
             Request::Apply { confirm, session } => {
                 systemd::reloading();
                 let result = match confirm {
@@ -280,6 +283,22 @@ impl Service {
     }
 }
 
+/// Tells whoever asked how far the work is, a few times a second.
+fn teller(reply: &Sender<Reply>) -> impl FnMut(&str, usize, usize) {
+    let mut told = Instant::now();
+    move |what, done, total| {
+        if told.elapsed() < TELL {
+            return;
+        }
+        told = Instant::now();
+        systemd::alive();
+        let progress = Progress { what: what.to_owned(), done: done as u64, total: total as u64 };
+        if reply.send(Reply::Progress { progress }).is_err() {
+            log::debug!("whoever asked does not listen any more");
+        }
+    }
+}
+
 fn respond<T: serde::Serialize>(result: crate::kernel::Result<T>) -> Response {
     let value = result.map_err(|error| error.to_string()).and_then(|value| serde_json::to_value(value).map_err(|error| error.to_string()));
     match value {
@@ -296,7 +315,7 @@ struct Pending {
     routes: bool,
     reload: bool,
     stop: bool,
-    requests: Vec<(Request, Sender<Response>)>,
+    requests: Vec<(Request, Sender<Reply>)>,
 }
 
 impl Pending {

@@ -21,7 +21,7 @@ mod generation;
 mod inspect;
 mod libbpf;
 #[cfg(test)]
-mod lifecycle;
+pub(crate) mod lifecycle;
 mod links;
 mod maps;
 mod netlink;

@@ -10,6 +10,8 @@ mod live;
 mod refusal;
 mod routes;
 mod set_commands;
+#[cfg(test)]
+mod set_tests;
 mod sets;
 mod trial;
 
@@ -210,9 +212,12 @@ impl Reconciler {
         };
         let observed = kernel.observe()?;
         let in_use = routes::prepare(kernel, &ruleset, &observed)?;
-        let actions = plan::plan_with(&ruleset, &observed, plan::Options { deadline, ..plan::Options::default() });
         self.sets.learn(kernel, &candidate.policies)?;
-        let outcome = kernel.execute(&ruleset, &self.sets.contents(kernel, &candidate.policies), &actions)?;
+        let contents = self.sets.contents(kernel, &candidate.policies);
+        // A changed list alone makes no generation. On trial it does: the former content has to return by itself.
+        let rebuild = deadline.is_some() && contents.sets.values().any(|content| !content.runs);
+        let actions = plan::plan_with(&ruleset, &observed, plan::Options { deadline, rebuild });
+        let outcome = kernel.execute(&ruleset, &contents, &actions)?;
         let built = |action: &Action| matches!(action, Action::BuildGeneration { generation, .. } if *generation == outcome.generation);
         // What is enforced is enforced: a set that could not be brought up to date is looked at again.
         let settled = self.sets.settle(kernel, &candidate.policies, actions.iter().any(built));

@@ -13,7 +13,7 @@ use log::{debug, error};
 use tiny_http::{Header, Method, Request as Http, Response as Page, Server};
 
 use super::Trigger;
-use super::control::Request;
+use super::control::{Reply, Request};
 use crate::report::metrics::CONTENT_TYPE;
 
 /// How long a page may take; the loop may be busy with a large ruleset.
@@ -62,7 +62,7 @@ fn answer(request: Http, send: &Sender<Trigger>) -> io::Result<()> {
     let (reply, answer) = mpsc::channel();
     let asked = send.send(Trigger::Control(Request::Metrics, reply)).is_ok();
     match answer.recv_timeout(PATIENCE) {
-        Ok(response) if asked && response.exit == 0 => {
+        Ok(Reply::Response(response)) if asked && response.exit == 0 => {
             let page = Page::from_string(response.text);
             match Header::from_bytes("Content-Type", CONTENT_TYPE) {
                 Ok(header) => request.respond(page.with_header(header)),
@@ -72,7 +72,7 @@ fn answer(request: Http, send: &Sender<Trigger>) -> io::Result<()> {
                 }
             }
         }
-        Ok(response) => request.respond(Page::from_string(response.text).with_status_code(503)),
-        Err(_late) => request.respond(Page::from_string("the daemon does not answer\n").with_status_code(503)),
+        Ok(Reply::Response(response)) => request.respond(Page::from_string(response.text).with_status_code(503)),
+        Ok(Reply::Progress { .. }) | Err(_) => request.respond(Page::from_string("the daemon does not answer\n").with_status_code(503)),
     }
 }

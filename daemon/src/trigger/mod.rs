@@ -25,5 +25,5 @@ pub enum Trigger {
     /// SIGTERM or SIGINT.
     Stop,
     /// A request on the control socket, with the way to answer it.
-    Control(control::Request, Sender<control::Response>),
+    Control(control::Request, Sender<control::Reply>),
 }
