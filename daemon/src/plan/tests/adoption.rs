@@ -45,7 +45,7 @@ fn reload_goes_on_with_the_time_that_is_left_and_takes_nothing_over_again() {
     let mut observed = started(Adopt::All);
     observed.now = 5000;
     let actions = reach(&mut observed, &adopting(2, &[1, 2], Adopt::All), Options::default());
-    assert_eq!(adopted(&actions), []);
+    assert!(adopted(&actions).is_empty());
     assert_eq!(observed.records[&(2, 1)].adopt_until, 1000 + ADOPTION);
 }
 
