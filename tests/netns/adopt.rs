@@ -1,19 +1,23 @@
 //! Connections that exist when a policy first covers their interface (`adopt_existing`).
 
 use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
 
+use netpol_tests::ns::Namespace;
 use netpol_tests::policy::{VERSION, allow_port, arriving, both_ways};
 use netpol_tests::sock::{self, Connection};
-use netpol_tests::{Bench, Daemon, Family, Net};
+use netpol_tests::{Bench, Daemon, Family, Net, wait};
 
 /// A policy with a word of `adopt_existing`.
 fn adopting(word: &str, policy: &str) -> String {
     policy.replacen(VERSION, &format!("{VERSION}[daemon.conntrack]\nadopt_existing = {word}\n"), 1)
 }
 
-fn open(net: &Net, from: &netpol_tests::ns::Namespace, to: &netpol_tests::ns::Namespace, at: SocketAddr) -> Standing {
+fn open(from: &Namespace, to: &Namespace, at: SocketAddr) -> Standing {
     let listener = sock::listen(to, at);
-    let mut connection = Connection::open(from, &listener, at).unwrap_or_else(|e| panic!("{at} in {}: {e}", net.bpffs().display()));
+    // The links may have come up only now.
+    let opened = wait::poll(Duration::from_secs(5), || Connection::open(from, &listener, at).ok());
+    let mut connection = opened.unwrap_or_else(|| panic!("no way to {at}"));
     assert!(connection.lives(), "before there is a firewall");
     Standing { connection, _listener: listener }
 }
@@ -41,8 +45,8 @@ fn speak(from: &UdpSocket, to: &UdpSocket) -> bool {
 fn sockets_of_the_host(net: &Net) -> Vec<(String, Standing)> {
     let mut all = Vec::new();
     for f in Family::BOTH {
-        all.push((format!("{f:?}, opened from outside"), open(net, &net.src, &net.dut, f.at(1, 1, 80))));
-        all.push((format!("{f:?}, opened by the host"), open(net, &net.dut, &net.src, f.at(1, 2, 81))));
+        all.push((format!("{f:?}, opened from outside"), open(&net.src, &net.dut, f.at(1, 1, 80))));
+        all.push((format!("{f:?}, opened by the host"), open(&net.dut, &net.src, f.at(1, 2, 81))));
     }
     all
 }
@@ -87,8 +91,8 @@ fn without_adoption_every_connection_is_cut() {
 #[test]
 fn adopted_connections_are_judged_again_when_the_policy_changes() {
     let Some(net) = Net::new() else { return };
-    let mut from_outside = open(&net, &net.src, &net.dut, Family::V4.at(1, 1, 80));
-    let mut by_the_host = open(&net, &net.dut, &net.src, Family::V4.at(1, 2, 81));
+    let mut from_outside = open(&net.src, &net.dut, Family::V4.at(1, 1, 80));
+    let mut by_the_host = open(&net.dut, &net.src, Family::V4.at(1, 2, 81));
     let Some(bench) = Bench::start_in(net, &adopting("true", &both_ways(""))) else { return };
     assert!(from_outside.connection.lives() && by_the_host.connection.lives());
     let ingress = both_ways("") + &allow_port("web", "tcp", 80).replace("[[rule]]", "[[policy.ingress]]");
@@ -104,7 +108,7 @@ fn forwarded_connection_goes_on_where_rules_allow_it_and_mid_stream_packets_may_
         [("true", web(), true), ("true", arriving(""), false), ("\"sockets\"", web(), false), ("false", web(), false)]
     {
         let Some(net) = Net::new() else { return };
-        let mut standing = Family::BOTH.map(|f| open(&net, &net.src, &net.dst, f.at(2, 2, 80)));
+        let mut standing = Family::BOTH.map(|f| open(&net.src, &net.dst, f.at(2, 2, 80)));
         let Some(_bench) = Bench::start_in(net, &adopting(word, &policy)) else { return };
         for standing in &mut standing {
             let lives = if survives { standing.connection.lives() } else { !standing.connection.is_cut() };
@@ -119,12 +123,14 @@ fn restarted_daemon_adopts_nothing_and_a_newly_covered_interface_does() {
     let right = || both_ways("").replace("\"left\"", "\"right\"");
     net.write("10-test.toml", &adopting("true", &right()));
     let mut daemon = Daemon::start(&net);
-    let mut standing = open(&net, &net.src, &net.dut, Family::V4.at(1, 1, 80));
+    let mut standing = open(&net.src, &net.dut, Family::V4.at(1, 1, 80));
     daemon.kill();
     let daemon = Daemon::start(&net);
     let bench = Bench::around(net, daemon);
     let both = |names: &str| both_ways("").replace("[\"left\"]", names);
-    bench.change(&adopting("true", &both("[\"left\", \"right\"]")));
+    bench.net.write("10-test.toml", &adopting("true", &both("[\"left\", \"right\"]")));
+    let covered = || bench.cli().status()["interfaces"].as_array().map(Vec::len) == Some(2);
+    wait::until("left is under policy", Duration::from_secs(10), covered);
     assert!(standing.connection.lives(), "left comes under policy now");
     let stranger = sock::listen(&bench.net.dst, Family::V4.at(2, 2, 90));
     assert!(Connection::open(&bench.net.dut, &stranger, Family::V4.at(2, 2, 90)).is_err(), "right is as closed as it was");
@@ -138,8 +144,9 @@ fn connection_over_link_local_addresses_and_over_the_loopback_device_survives() 
     let here: SocketAddr = std::net::SocketAddrV6::new("fe80::1".parse().expect("an address"), 80, 0, net.dut.index("left")).into();
     let there: SocketAddr = std::net::SocketAddrV6::new("fe80::1".parse().expect("an address"), 80, 0, net.src.index("eth0")).into();
     let listener = sock::listen(&net.dut, here);
-    let mut near = Connection::open(&net.src, &listener, there).expect("a connection over fe80::");
-    let mut inside = open(&net, &net.dut, &net.dut, "127.0.0.1:80".parse().expect("an address"));
+    let opened = wait::poll(Duration::from_secs(5), || Connection::open(&net.src, &listener, there).ok());
+    let mut near = opened.expect("a connection over fe80::");
+    let mut inside = open(&net.dut, &net.dut, "127.0.0.1:80".parse().expect("an address"));
     let policy = both_ways("").replace("[\"left\"]", "[\"left\", \"lo\"]");
     let Some(bench) = Bench::start_in(net, &adopting("\"sockets\"", &policy)) else { return };
     assert!(near.lives(), "link-local\n{}", bench.daemon.log());

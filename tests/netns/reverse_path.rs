@@ -10,7 +10,7 @@ use netpol_tests::{Bench, Family, Hook, Net, Packet, wait};
 fn checking(mode: &str) -> String {
     let keys = format!(
         "policy_types = [\"ingress\"]\n[policy.anti_spoof]\ncheck_reverse_path = \"{mode}\"\n\
-         [[policy.ingress]]\naction = \"allow\"\n"
+         [[policy.ingress]]\nid = \"in-{mode}\"\naction = \"allow\"\n"
     );
     policy("spoof", &keys)
 }
@@ -106,7 +106,8 @@ fn uplink_with_a_table_of_its_own_is_a_way_back() {
             ("by the second table, IPv6", at("2001:db8::5"), true),
             ("that the second table refuses", at("192.0.2.5"), false),
             ("by one of two ways", at("198.51.100.5"), true),
-            ("of the other link", at("10.2.0.2"), false),
+            ("of the other link, by the second table", at("10.2.0.9"), true),
+            ("our own address", at("10.2.0.1"), false),
         ],
     );
 }
