@@ -4,7 +4,9 @@
 
 use std::net::IpAddr;
 
-use super::clock::Moment;
+use ipnet::IpNet;
+
+use super::clock::{Moment, earlier};
 use super::packet::{ICMP, ICMPV6, IpPacket, L4, PROTOCOL_UNKNOWN, Packet, TCP};
 use crate::policy::model::{Element, Family, Peer, PolicySet, PortRange, Rule, Set, SetId, has_ports};
 
@@ -17,16 +19,38 @@ pub(super) enum Match {
     Perhaps,
 }
 
+/// What a rule says to a packet, and until when (ns, on the judge's clock) it goes on saying so if nobody changes anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) is: Match,
+    /// `None` = for ever.
+    pub(super) until: Option<u64>,
+}
+
+impl Answer {
+    const NEVER: Answer = Answer { is: Match::No, until: None };
+}
+
 /// Compares one rule with one packet.
-pub(super) fn matches(set: &PolicySet, rule: &Rule, packet: &Packet, at: Moment) -> Match {
-    let Some(ip) = &packet.ip else { return Match::No };
-    if at.is_over(rule_end(rule, at)) {
-        return Match::No;
+pub(super) fn matches(set: &PolicySet, rule: &Rule, packet: &Packet, at: Moment) -> Answer {
+    let Some(ip) = &packet.ip else { return Answer::NEVER };
+    let end = rule.expires.and_then(|seconds| at.of_unix(seconds));
+    let is = by_fields(rule, packet, ip);
+    if is == Match::No || at.is_over(end) {
+        return Answer::NEVER;
     }
+    let (source, destination) = (address(set, &rule.source, ip.source, at), address(set, &rule.destination, ip.destination, at));
+    match (source.is, destination.is) {
+        (Match::Yes, Match::Yes) => Answer { is, until: earlier(end, earlier(source.until, destination.until)) },
+        (Match::Yes, _) => destination,
+        (_, _) => source,
+    }
+}
+
+/// All keys but those that time can change.
+fn by_fields(rule: &Rule, packet: &Packet, ip: &IpPacket) -> Match {
     let tags = rule.vlan.map_or([0, 0], |vlan| [vlan.outer, vlan.inner]);
-    let family_fits = rule.family.is_none_or(|family| family == ip.family());
-    let addresses_fit = address(set, &rule.source, ip.source, at) && address(set, &rule.destination, ip.destination, at);
-    if tags != packet.tags || !family_fits || !addresses_fit {
+    if tags != packet.tags || rule.family.is_some_and(|family| family != ip.family()) {
         return Match::No;
     }
     if ip.protocol == PROTOCOL_UNKNOWN {
@@ -39,30 +63,6 @@ pub(super) fn matches(set: &PolicySet, rule: &Rule, packet: &Packet, at: Moment)
         return Match::Perhaps;
     }
     if l4(rule, ip) { Match::Yes } else { Match::No }
-}
-
-/// Until when (on the judge's clock) a rule goes on matching a packet that it matches now, if nobody changes anything: its own
-/// end, or that of the set elements that its addresses are matched by. `None` = for ever.
-pub(super) fn holds_until(set: &PolicySet, rule: &Rule, packet: &Packet, at: Moment) -> Option<u64> {
-    let Some(ip) = &packet.ip else { return None };
-    let ends = [rule_end(rule, at), peer_end(set, &rule.source, ip.source, at), peer_end(set, &rule.destination, ip.destination, at)];
-    ends.into_iter().flatten().min()
-}
-
-fn rule_end(rule: &Rule, at: Moment) -> Option<u64> {
-    rule.expires.and_then(|seconds| at.of_unix(seconds))
-}
-
-/// When the last of the elements that hold an address ends.
-fn peer_end(set: &PolicySet, peer: &Peer, address: IpAddr, at: Moment) -> Option<u64> {
-    let written = |id: &SetId| set_of(set, *id).is_some_and(|set| is_written(set, address));
-    if (peer.nets.is_empty() && peer.sets.is_empty()) || peer.nets.iter().any(|net| net.contains(&address)) || peer.sets.iter().any(written)
-    {
-        return None;
-    }
-    let covering = |element: &&Element| element.net.contains(&address) && at.is_live(element);
-    let elements = || peer.sets.iter().filter_map(|id| set_of(set, *id)).flat_map(|set| &set.added).filter(covering);
-    if elements().any(|element| element.expires.is_none()) { None } else { elements().filter_map(|element| element.expires).max() }
 }
 
 /// Whether the rule reads anything that a later fragment does not carry.
@@ -80,22 +80,37 @@ fn has_fields(rule: &Rule, ip: &IpPacket) -> bool {
 }
 
 /// In any of `nets` and `sets` (everything where both are empty), in none of `not_nets` and `not_sets`.
-fn address(set: &PolicySet, peer: &Peer, address: IpAddr, at: Moment) -> bool {
-    let in_set = |id: &SetId| holds(set, *id, address, at);
+fn address(set: &PolicySet, peer: &Peer, address: IpAddr, at: Moment) -> Answer {
+    let in_nets = |nets: &[IpNet]| nets.iter().any(|net| net.contains(&address));
     let everything = peer.nets.is_empty() && peer.sets.is_empty();
-    let included = everything || peer.nets.iter().any(|net| net.contains(&address)) || peer.sets.iter().any(in_set);
-    included && !peer.not_nets.iter().any(|net| net.contains(&address)) && !peer.not_sets.iter().any(in_set)
+    let included = if everything || in_nets(&peer.nets) { FOR_EVER } else { in_sets(set, &peer.sets, address, at) };
+    let Some(included) = included.filter(|_| !in_nets(&peer.not_nets)) else { return Answer::NEVER };
+    match in_sets(set, &peer.not_sets, address, at) {
+        Some(excluded) => Answer { is: Match::No, until: excluded.0 },
+        None => Answer { is: Match::Yes, until: included.0 },
+    }
 }
 
-/// Membership in a set: written, or added at run time and not expired.
+/// Until when an address is a member.
+#[derive(Debug, Clone, Copy)]
+struct Member(Option<u64>);
+
+const FOR_EVER: Option<Member> = Some(Member(None));
+
+/// Membership in one of the sets: written, or added at run time and not expired.
+fn in_sets(set: &PolicySet, ids: &[SetId], address: IpAddr, at: Moment) -> Option<Member> {
+    let sets = || ids.iter().filter_map(|id| set.sets.get(id.0 as usize));
+    let covering = |element: &&Element| element.net.contains(&address) && at.is_live(element);
+    let ends = || sets().flat_map(|set| &set.added).filter(covering).map(|element| element.expires);
+    if sets().any(|set| is_written(set, address)) || ends().any(|end| end.is_none()) {
+        return FOR_EVER;
+    }
+    ends().flatten().max().map(|end| Member(Some(end)))
+}
+
+/// Membership in one set.
 pub(super) fn holds(set: &PolicySet, id: SetId, address: IpAddr, at: Moment) -> bool {
-    set_of(set, id).is_some_and(|set| {
-        is_written(set, address) || set.added.iter().any(|element| element.net.contains(&address) && at.is_live(element))
-    })
-}
-
-fn set_of(set: &PolicySet, id: SetId) -> Option<&Set> {
-    set.sets.get(id.0 as usize)
+    in_sets(set, &[id], address, at).is_some()
 }
 
 /// Written prefixes are sorted and disjoint, so only the last one that begins at or before the address can hold it.

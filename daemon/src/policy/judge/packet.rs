@@ -94,7 +94,7 @@ pub enum LinkLayerOption {
     Absent,
     /// A source (1) or target (2) link-layer address.
     Mac([u8; 6]),
-    /// One of these, but cut off or of another length than that of Ethernet.
+    /// One of these, but cut off.
     Unreadable,
 }
 

@@ -5,7 +5,7 @@
 
 use super::clock::{Moment, earlier};
 use super::link::Link;
-use super::matching::{Match, holds_until, matches};
+use super::matching::{Match, matches};
 use super::packet::Packet;
 use super::rates::{Bucket, Rates, counted};
 use super::{Decision, DefaultName, Objection, RuleName, Verdict};
@@ -17,7 +17,7 @@ pub(super) struct Ruling {
     pub(super) decision: Decision,
     /// What policies in audit mode would have said against it.
     pub(super) would_deny: Vec<Objection>,
-    /// Until when (ns, on the judge's clock) what allows the packet holds; `None` = for ever.
+    /// Until when (ns, on the judge's clock) everything holds that an allowing verdict rests on; `None` = for ever.
     pub(super) until: Option<u64>,
     /// How it came about.
     pub(super) step: String,
@@ -40,7 +40,7 @@ pub(super) fn evaluate(link: &Link<'_>, packet: &Packet, at: Moment, asking: Ask
         match (policy.mode, walk.first_match(policy, chain)) {
             (Mode::Audit, Some((rule, answer))) => walk.object(policy, rule, answer),
             (Mode::Audit, None) if chain.default_action == DefaultAction::Deny => silent.push(default_name(policy, chain)),
-            (Mode::Enforce, Some((rule, Match::Yes))) if rule.action == Action::Pass => walk.limit_life(rule),
+            (Mode::Enforce, Some((rule, Match::Yes))) if rule.action == Action::Pass => {}
             (Mode::Enforce, Some((rule, answer))) => return walk.decided(policy, rule, answer),
             (_, None) => {}
         }
@@ -66,7 +66,11 @@ impl Walk<'_, '_> {
     fn first_match<'r>(&mut self, policy: &Policy, chain: &'r Chain) -> Option<(&'r Rule, Match)> {
         for rule in &chain.rules {
             self.asked += 1;
-            match matches(self.link.set, rule, self.packet, self.at) {
+            let answer = matches(self.link.set, rule, self.packet, self.at);
+            if policy.mode == Mode::Enforce {
+                self.until = earlier(self.until, answer.until);
+            }
+            match answer.is {
                 Match::No => {}
                 Match::Perhaps => return Some((rule, Match::Perhaps)),
                 Match::Yes if self.is_within_limit(policy, rule) => return Some((rule, Match::Yes)),
@@ -88,19 +92,15 @@ impl Walk<'_, '_> {
         rates.take(bucket, limit.rate, self.at.now)
     }
 
-    /// Notes that what the packet is allowed by does not hold longer than this rule.
-    fn limit_life(&mut self, rule: &Rule) {
-        self.until = earlier(self.until, holds_until(self.link.set, rule, self.packet, self.at));
-    }
-
-    /// A rule of a policy in audit mode matches: only what it would have said against the packet is noted.
+    /// A rule of a policy in audit mode matches: only what it would have said against the packet is noted. Of a packet that does not
+    /// show what the rule reads, it says nothing.
     fn object(&mut self, policy: &Policy, rule: &Rule, answer: Match) {
-        if answer == Match::Perhaps || matches!(rule.action, Action::Deny | Action::Reject) {
+        if answer == Match::Yes && matches!(rule.action, Action::Deny | Action::Reject) {
             self.would_deny.push(Objection::Rule(name(policy, self.direction, rule)));
         }
     }
 
-    fn decided(mut self, policy: &Policy, rule: &Rule, answer: Match) -> Ruling {
+    fn decided(self, policy: &Policy, rule: &Rule, answer: Match) -> Ruling {
         let asked = self.asked;
         let mut step = format!("rules: {}/{} ({}) decides after {asked} rules", policy.name, rule.id, rule.origin);
         let decision = match (answer, rule.action) {
@@ -108,10 +108,7 @@ impl Walk<'_, '_> {
                 step = format!("rules: {}/{} could match and reads what a later fragment does not carry", policy.name, rule.id);
                 Decision::drop(Reason::Fragment)
             }
-            (_, Action::Allow) => {
-                self.limit_life(rule);
-                Decision::allow()
-            }
+            (_, Action::Allow) => Decision::allow(),
             (_, Action::Reject) => Decision { verdict: Verdict::Reject, ..Decision::drop(Reason::Reject) },
             _ => Decision::drop(Reason::Rule),
         };
@@ -134,8 +131,7 @@ impl Walk<'_, '_> {
         let asked = self.asked;
         let step = match &decision.default {
             Some(default) => format!("rules: none of {asked} decides, default of {}: {word}", default.policy),
-            None if asked > 0 => format!("rules: {asked} asked, all of policies in audit mode"),
-            None => "rules: this direction is not isolated".to_owned(),
+            None => format!("rules: {asked} asked, all of policies in audit mode"),
         };
         self.ruling(decision, step)
     }

@@ -63,9 +63,9 @@ impl Checks<'_, '_> {
             return false;
         }
         match (sender.mac, neighbour.option) {
-            (_, LinkLayerOption::Absent) | (None, _) => true,
+            (_, LinkLayerOption::Absent) => true,
             (Some(mac), LinkLayerOption::Mac(said)) => said == mac,
-            (Some(_), LinkLayerOption::Unreadable) => false,
+            (None, LinkLayerOption::Mac(_)) | (_, LinkLayerOption::Unreadable) => false,
         }
     }
 

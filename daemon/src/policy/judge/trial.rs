@@ -139,28 +139,44 @@ impl Trial<'_, '_> {
             Finding::Refused(reason) => return self.allow(format!("state: {reason}, but this direction is not isolated")),
             Finding::Judge(opening) => opening,
         };
-        if isolated {
-            if let Some(which) = stages::essential(link, packet) {
-                return self.allow(format!("essentials: {which}"));
-            }
-        } else if opening.is_none() {
-            return self.allow("rules: this direction is not isolated");
+        match stages::essential(link, packet) {
+            _ if !isolated => self.watch(opening),
+            Some(which) => self.allow(format!("essentials: {which}")),
+            None => self.ask_rules(opening),
         }
-        self.ask_rules(opening)
     }
 
-    /// Stage 7, and the flow that comes of it. Where the hook is not isolated only policies in audit mode have rules here.
+    /// Stage 7, and the flow that comes of it.
     fn ask_rules(&mut self, opening: Option<Opening>) -> Decision {
-        let (link, packet, isolated, at) = (self.link, self.packet, self.isolated(), self.conntrack.moment(self.now));
-        let ruling = rules::evaluate(link, packet, at, Asking::Packet(&mut self.conntrack.rates));
+        let (decision, until) = self.rules();
+        let opening = opening.filter(|_| decision.verdict == Verdict::Allow);
+        let packet = self.packet;
+        match opening.map(|opening| self.state().open(&opening, packet, until)) {
+            Some(Err(reason)) => self.drop("state", reason),
+            Some(Ok(())) | None => decision,
+        }
+    }
+
+    /// A hook that no policy isolates: flows are made, and policies in audit mode judge what they would judge if they isolated it.
+    fn watch(&mut self, opening: Option<Opening>) -> Decision {
+        let (link, packet) = (self.link, self.packet);
+        let is_later = packet.ip.as_ref().is_some_and(|ip| ip.is_later_fragment());
+        if !is_later && !stages::failsafe(link, packet) && stages::essential(link, packet).is_none() {
+            self.rules();
+        }
+        match opening.map(|opening| self.state().open(&opening, packet, None)) {
+            Some(Err(_)) => self.allow("state: no room for a new connection, but this direction is not isolated"),
+            Some(Ok(())) | None => self.allow("rules: this direction is not isolated"),
+        }
+    }
+
+    /// What the rules say of the packet, and until when that holds.
+    fn rules(&mut self) -> (Decision, Option<u64>) {
+        let at = self.conntrack.moment(self.now);
+        let ruling = rules::evaluate(self.link, self.packet, at, Asking::Packet(&mut self.conntrack.rates));
         self.say(ruling.step);
         self.would_deny.extend(ruling.would_deny);
-        let opening = opening.filter(|_| ruling.decision.verdict == Verdict::Allow);
-        match opening.map(|opening| self.state().open(&opening, packet, ruling.until)) {
-            Some(Err(reason)) if isolated => self.drop("state", reason),
-            Some(Err(_)) => self.allow("state: no room for a new connection, but this direction is not isolated"),
-            Some(Ok(())) | None => ruling.decision,
-        }
+        (ruling.decision, ruling.until)
     }
 
     fn state(&mut self) -> State<'_, '_> {

@@ -11,8 +11,6 @@ use super::{ETHERTYPE_IPV4, ip, word};
 const ARP_ETHERNET_IPV4: [u8; 6] = [0, 1, (ETHERTYPE_IPV4 >> 8) as u8, ETHERTYPE_IPV4 as u8, 6, 4];
 /// Bytes of such a packet.
 const ARP_LENGTH: usize = 28;
-/// Bytes of an option that holds an Ethernet address, in units of 8.
-const OPTION_UNITS: u8 = 1;
 
 /// Source MAC address of a frame with an Ethernet header.
 pub(super) fn mac(frame: &[u8]) -> Option<[u8; 6]> {
@@ -40,10 +38,10 @@ pub(super) fn neighbour(message: &[u8]) -> Option<Neighbour> {
     Some(Neighbour { target, option: option(message.get(options..).unwrap_or_default()) })
 }
 
+/// An option has a type and a length; the length of an address is that of Ethernet here.
 fn option(bytes: &[u8]) -> LinkLayerOption {
-    if !matches!(bytes.first(), Some(1 | 2)) {
-        return LinkLayerOption::Absent;
+    match bytes {
+        [1 | 2, _, mac @ ..] => mac.first_chunk().map_or(LinkLayerOption::Unreadable, |mac| LinkLayerOption::Mac(*mac)),
+        _ => LinkLayerOption::Absent,
     }
-    let mac = bytes.get(2..8).filter(|_| bytes[1] == OPTION_UNITS).and_then(|mac| mac.try_into().ok());
-    mac.map_or(LinkLayerOption::Unreadable, LinkLayerOption::Mac)
 }

@@ -1,11 +1,15 @@
 //! Tests of the judge: one test a sentence of the definition.
 
+mod audit;
 mod fragments;
 mod parsing;
+mod rates;
 mod selftests;
 mod settled;
+mod spoof;
 mod stages;
 mod tcp;
+mod time;
 
 use std::net::SocketAddr;
 

@@ -229,3 +229,62 @@ fn no_bytes_make_the_parser_fail() {
         }
     }
 }
+
+fn arp_packet(operation: u16) -> Vec<u8> {
+    let mut bytes = vec![0, 1, 8, 0, 6, 4];
+    bytes.extend(operation.to_be_bytes());
+    bytes.extend([2, 0, 0, 0, 0, 7]);
+    bytes.extend(FROM);
+    bytes.extend([0; 10]);
+    bytes
+}
+
+#[test]
+fn a_frame_tells_its_sender_and_whole_arp_for_whom_it_speaks() {
+    let arp = |bytes: &[u8], tags: &[u16]| read(&ethernet(0x0806, tags, bytes)).sender;
+    let wanted = Some(Arp { mac: [2, 0, 0, 0, 0, 7], address: FROM.into() });
+    for operation in [1, 2] {
+        let sender = arp(&arp_packet(operation), &[]);
+        assert_eq!((sender.mac, sender.arp), (Some([2, 0, 0, 0, 0, 2]), wanted));
+        assert_eq!(arp(&arp_packet(operation), &[7]).arp, wanted);
+    }
+    assert_eq!(arp(&arp_packet(3), &[]).arp, None);
+    assert_eq!(arp(&arp_packet(1)[..27], &[]).arp, None);
+    for at in [1, 3, 4, 5] {
+        let mut other = arp_packet(1);
+        other[at] ^= 1;
+        assert_eq!(arp(&other, &[]).arp, None, "{at}");
+    }
+    assert_eq!(read(&ethernet(0x0800, &[], &arp_packet(1))).sender.arp, None);
+}
+
+#[test]
+fn neighbour_discovery_tells_target_and_first_link_layer_option() {
+    let target = |last| {
+        let mut bytes = vec![0x20, 1, 0x0D, 0xB8];
+        bytes.resize(15, 0);
+        bytes.push(last);
+        bytes
+    };
+    let message = |kind: u8, fixed: usize, option: &[u8]| {
+        let mut bytes = vec![kind, 0, 0, 0, 0, 0, 0, 0];
+        bytes.extend(target(7));
+        bytes.resize(fixed, 0);
+        bytes.extend(option);
+        read(&ipv6(58, &bytes)).sender.neighbour
+    };
+    let mac = [1, 1, 2, 0, 0, 0, 0, 9];
+    let seven = Some("2001:db8::7".parse().unwrap());
+    let wanted = |target, option| Some(Neighbour { target, option });
+    let held = LinkLayerOption::Mac([2, 0, 0, 0, 0, 9]);
+    assert_eq!(message(135, 24, &mac), wanted(seven, held));
+    assert_eq!(message(136, 24, &[2, 1, 2, 0, 0, 0, 0, 9]), wanted(seven, held));
+    assert_eq!(message(134, 16, &mac), wanted(None, held));
+    assert_eq!(message(133, 8, &mac), wanted(None, held));
+    assert_eq!(message(136, 24, &[]), wanted(seven, LinkLayerOption::Absent));
+    assert_eq!(message(136, 24, &[14, 1, 0, 0, 0, 0, 0, 0]), wanted(seven, LinkLayerOption::Absent));
+    assert_eq!(message(136, 24, &mac[..7]), wanted(seven, LinkLayerOption::Unreadable));
+    assert_eq!(message(136, 23, &[]), wanted(None, LinkLayerOption::Absent));
+    assert_eq!(message(137, 24, &mac), None);
+    assert_eq!(message(128, 24, &mac), None);
+}
