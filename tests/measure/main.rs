@@ -1,6 +1,7 @@
 //! How long things take, printed as tables. Only gross failure fails: figures belong to the machine.
 
 mod hot_plug;
+mod routes;
 mod save_to_enforced;
 mod start;
 

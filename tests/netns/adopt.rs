@@ -153,3 +153,19 @@ fn connection_over_link_local_addresses_and_over_the_loopback_device_survives() 
     assert!(inside.connection.lives(), "loopback");
     assert!(sock::connect(&bench.net.dut, "127.0.0.1:80".parse().expect("an address")).is_err(), "nothing new on lo");
 }
+
+#[test]
+fn connection_over_a_vlan_device_survives_on_the_device_and_on_its_parent() {
+    let Some(net) = Net::new() else { return };
+    for (namespace, parent, n) in [(&net.src, "eth0", 2), (&net.dut, "left", 1)] {
+        namespace.ip(&format!("link add link {parent} name tagged type vlan id 5"));
+        namespace.ip("link set tagged up");
+        namespace.ip(&format!("address add 10.5.0.{n}/24 dev tagged"));
+    }
+    let at = SocketAddr::from(([10, 5, 0, 1], 80));
+    let mut standing = open(&net.src, &net.dut, at);
+    let policy = both_ways("").replace("[\"left\"]", "[\"left\", \"tagged\"]");
+    let Some(bench) = Bench::start_in(net, &adopting("\"sockets\"", &policy)) else { return };
+    assert!(standing.connection.lives(), "{}", bench.daemon.log());
+    assert!(sock::connect(&bench.net.src, at).is_err(), "but nothing new comes in");
+}

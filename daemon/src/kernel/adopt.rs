@@ -12,6 +12,7 @@ use super::maps::Map;
 use super::route_tables::{self, Departure, RouteQuery};
 use super::routes::words;
 use super::sockets::{self, Socket};
+use super::stacking::Stacking;
 use super::sys::boot_time;
 use crate::compile::routes::{ReversePaths, Way};
 
@@ -38,40 +39,71 @@ pub struct Adopted {
     pub left_out: usize,
 }
 
-/// Sockets and routes of one moment.
+/// Routes, interfaces and sockets of one moment.
 pub struct Standing {
-    sockets: Vec<Socket>,
-    listening: HashSet<(u8, u16)>,
     paths: ReversePaths,
+    stacking: Stacking,
     query: RouteQuery,
-    loopback: Option<u32>,
+    /// Asked for with the first interface that any route leads out of.
+    sockets: Option<Sockets>,
+}
+
+/// Sockets by what they do.
+struct Sockets {
+    connected: Vec<(Socket, (IpAddr, u16))>,
+    /// Protocols and ports at which somebody waits to be spoken to.
+    listening: HashSet<(u8, u16)>,
+}
+
+impl Sockets {
+    fn look() -> Result<Sockets> {
+        let (mut connected, mut listening) = (Vec::new(), HashSet::new());
+        for socket in sockets::list()? {
+            match socket.remote {
+                Some(remote) => connected.push((socket, remote)),
+                None => {
+                    listening.insert((socket.protocol, socket.local.1));
+                }
+            }
+        }
+        Ok(Sockets { connected, listening })
+    }
 }
 
 impl Standing {
     /// Looks.
-    pub fn look(loopback: Option<u32>) -> Result<Standing> {
+    pub fn look() -> Result<Standing> {
         let paths = ReversePaths::of(&route_tables::list()?);
-        let (sockets, others): (Vec<Socket>, Vec<Socket>) = sockets::list()?.into_iter().partition(|socket| socket.remote.is_some());
-        let listening = others.iter().map(|socket| (socket.protocol, socket.local.1)).collect();
-        Ok(Standing { sockets, listening, paths, query: RouteQuery::open()?, loopback })
+        Ok(Standing { paths, stacking: Stacking::look()?, query: RouteQuery::open()?, sockets: None })
     }
 
-    /// Writes the flows of one interface.
+    /// Writes the flows of one interface: of what leaves through it, and through what stands on it (VLAN devices, its bridge).
     pub fn adopt(&mut self, connections: &Map, ifindex: u32, stamp: Stamp) -> Result<Adopted> {
         let mut adopted = Adopted::default();
-        for position in 0..self.sockets.len() {
-            let Some(socket) = self.sockets.get(position).copied() else { continue };
-            let Some(remote) = socket.remote else { continue };
-            if !self.leaves_through(&socket, remote, ifindex)? {
-                continue;
-            }
-            let server = self.listening.contains(&(socket.protocol, socket.local.1));
-            match connections.insert_new(&key(&socket, remote, ifindex), &flow(&socket, server, stamp))? {
-                Some(true) => adopted.flows += 1,
-                Some(false) => {}
-                None => adopted.left_out += 1,
+        let mut carried = self.stacking.carried_by(ifindex);
+        carried.retain(|(upper, _)| self.paths.leads_out_of(*upper) || self.stacking.is_loopback(*upper));
+        if carried.is_empty() {
+            return Ok(adopted);
+        }
+        let sockets = match self.sockets.take() {
+            Some(sockets) => sockets,
+            None => Sockets::look()?,
+        };
+        for (upper, vlan) in carried {
+            for (socket, remote) in &sockets.connected {
+                if !self.leaves_through(socket, *remote, upper)? {
+                    continue;
+                }
+                let server = sockets.listening.contains(&(socket.protocol, socket.local.1));
+                let key = abi::np_flow_key { ifindex, vlan, ..key(socket, *remote) };
+                match connections.insert_new(&key, &flow(socket, server, stamp))? {
+                    Some(true) => adopted.flows += 1,
+                    Some(false) => {}
+                    None => adopted.left_out += 1,
+                }
             }
         }
+        self.sockets = Some(sockets);
         Ok(adopted)
     }
 
@@ -85,7 +117,7 @@ impl Standing {
             Way::Out(links) if links.len() == 1 && socket.bound == 0 => return Ok(true),
             Way::Out(_) => {}
             // An address of this host.
-            Way::Refused if self.loopback != Some(ifindex) => return Ok(false),
+            Way::Refused if !self.stacking.is_loopback(ifindex) => return Ok(false),
             Way::Refused => {}
         }
         let Socket { protocol, local: source, bound, mark, uid, .. } = *socket;
@@ -99,10 +131,10 @@ fn link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.segments()[0] & 0xffc0 == 0xfe80)
 }
 
-fn key(socket: &Socket, remote: (IpAddr, u16), ifindex: u32) -> abi::np_flow_key {
+/// Without interface and tags.
+fn key(socket: &Socket, remote: (IpAddr, u16)) -> abi::np_flow_key {
     let (family, remote_address) = family_and_words(remote.0);
     abi::np_flow_key {
-        ifindex,
         family,
         protocol: socket.protocol,
         remote_port: remote.1,
@@ -186,7 +218,7 @@ mod tests {
         assert!(std::process::Command::new("timeout").args(["5", "ip", "link", "set", "lo", "up"]).status().unwrap().success());
         let (listener, _pairs) = connections(3);
         let (table, lo) = (table(100), loopback());
-        let mut standing = Standing::look(Some(lo)).unwrap();
+        let mut standing = Standing::look().unwrap();
         assert_eq!(standing.adopt(&table, lo, STAMP).unwrap(), Adopted { flows: 6, left_out: 0 });
         let mut flows: Vec<(abi::np_flow_key, abi::np_flow)> = table.all().unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -214,7 +246,7 @@ mod tests {
         assert!(std::process::Command::new("timeout").args(["5", "ip", "link", "set", "lo", "up"]).status().unwrap().success());
         let (_listener, _pairs) = connections(5);
         let (table, lo) = (table(4), loopback());
-        let adopted = Standing::look(Some(lo)).unwrap().adopt(&table, lo, STAMP).unwrap();
+        let adopted = Standing::look().unwrap().adopt(&table, lo, STAMP).unwrap();
         assert_eq!((adopted.flows, adopted.left_out), (4, 6));
     }
 

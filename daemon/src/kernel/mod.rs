@@ -35,6 +35,7 @@ mod set_tests;
 mod sets;
 mod shared;
 mod sockets;
+mod stacking;
 mod sys;
 mod test_run;
 #[cfg(test)]
