@@ -36,6 +36,7 @@ mod set_tests;
 mod sets;
 mod shared;
 mod sockets;
+mod stacking;
 mod sys;
 mod test_run;
 #[cfg(test)]
