@@ -110,11 +110,13 @@ INLINE __u32 np_next_candidate(struct np_state *st)
 			*(volatile __u32 *)&st->best = i;
 		}
 	}
-	if (best == NP_NONE)
-		return NP_NONE;
+	/* Read again, so that the verifier does not follow each way on which it was found. */
 	which = MASKED(*(volatile __u32 *)&st->best, NP_MAX_LAYERS - 1);
 	list = &st->list[which];
 	head = &st->head[which];
+	best = *(volatile __u32 *)head;
+	if (best == NP_NONE)
+		return NP_NONE;
 	*head = NP_NONE;
 	if (list->count > 1) {
 		list->count -= 1;

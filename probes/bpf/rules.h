@@ -11,9 +11,9 @@
 
 /*
  * A run ends after so many candidates or with a condition, so there are at most NP_MAX_CANDIDATES / NP_CANDIDATES_AT_ONCE +
- * NP_MAX_CONDITIONAL + 1 of them. With main and the epilogue they stay below the kernel's limit of 33 tail calls.
+ * NP_MAX_CONDITIONAL + 1 of them, and one for arrival. With main and the epilogue they stay below the kernel's limit of 33 tail calls.
  */
-_Static_assert(NP_MAX_CANDIDATES / NP_CANDIDATES_AT_ONCE + NP_MAX_CONDITIONAL + 1 < 30, "too many tail calls for one packet");
+_Static_assert(NP_MAX_CANDIDATES / NP_CANDIDATES_AT_ONCE + NP_MAX_CONDITIONAL + 2 < 30, "too many tail calls for one packet");
 
 enum np_walk {
 	NP_WALKED = 0,

@@ -68,6 +68,7 @@ enum np_next {
 	NP_JUDGE_PACKET = 1,
 	NP_JUDGE_OPENING = 2, /* st->judged is the flow's opening packet */
 	NP_JUDGE_AUDIT = 3,   /* the packet passes, whatever policies in audit mode say */
+	NP_ARRIVED = 4,       /* nothing yet, but stages 2 to 2c have let the packet through */
 };
 
 /* What a policy in audit mode would have said of the packet. */

@@ -19,14 +19,13 @@ INLINE int np_decide(struct np_state *st, __u32 reason)
 	return NP_DECIDED;
 }
 
-/* Stages 2c and 3 of what is no IP. The hook is isolated; ARP comes here only where it is checked. */
-INLINE int np_judge_ethertype(np_ctx *ctx, struct np_state *st)
+/* Stage 3. The hook is isolated; ARP comes here only where stage 2c looks at it. */
+INLINE int np_judge_ethertype(struct np_state *st)
 {
 	struct np_ethertype_key key = { .group = st->link.ethertype_group, .ethertype = st->ethertype };
-	__u32 reason = np_anti_spoof(ctx, st);
 
-	if (reason || st->ethertype == NP_ETH_ARP)
-		return np_decide(st, reason);
+	if (st->ethertype == NP_ETH_ARP)
+		return np_decide(st, NP_ACCEPTED);
 	return np_decide(st, bpf_map_lookup_elem(&ethertypes, &key) ? NP_ACCEPTED : NP_R_ETHERTYPE);
 }
 
@@ -143,28 +142,37 @@ INLINE void np_accept_failsafe(struct np_state *st)
 	st->todo |= NP_DO_ANYWAY | (st->table == NP_TABLE_NONE ? np_creation(st) : NP_DO_TOUCH);
 }
 
-/* Stages 2 and 2b of the packet itself. Where XDP is, it has counted the packet. */
-INLINE __u32 np_judge_arrival(struct np_state *st)
+/* Whether this interface asks something of packets as they arrive. */
+INLINE int np_is_asked(const struct np_state *st)
 {
-	__u32 reason = np_deny_set(st, &st->packet);
+	const struct np_link *link = &st->link;
 
-	if (reason || (st->link.flags & NP_LINK_XDP))
-		return reason;
-	return np_rate_of_source(st, &st->packet);
+	if (st->packet.hook != NP_HOOK_INGRESS)
+		return 0;
+	return np_has_deny_sets(st) || (link->flags & (NP_LINK_ANTI_SPOOF | NP_LINK_DROP_FRAGMENTS)) ||
+	       link->limit_packets != NP_NONE || link->limit_syns != NP_NONE;
 }
 
-/* Stages 2 to 5 of the packet itself. */
-INLINE int np_judge_packet(np_ctx *ctx, struct np_state *st)
+/* Stages 2 to 2c of the packet itself; 0 = it may go on. Where XDP is, it has counted the packet. */
+INLINE __u32 np_judge_arrival(np_ctx *ctx, struct np_state *st)
 {
-	__u32 reason = np_judge_arrival(st);
+	__u32 reason = 0;
 
-	if (reason)
-		return np_decide(st, reason);
+	if (st->packet.family) {
+		reason = np_deny_set(st, &st->packet);
+		if (!reason && !(st->link.flags & NP_LINK_XDP))
+			reason = np_rate_of_source(st, &st->packet);
+	}
+	if (reason || st->link.chain[NP_HOOK_INGRESS] == NP_NONE)
+		return reason;
+	return np_anti_spoof(ctx, st);
+}
+
+/* Stages 4 and 5 of the packet itself. */
+INLINE int np_judge_packet(struct np_state *st)
+{
 	if (st->link.chain[st->packet.hook & 1] == NP_NONE)
 		return np_watch(st);
-	reason = np_anti_spoof(ctx, st);
-	if (reason)
-		return np_decide(st, reason);
 	if (st->memory == NP_MEMORY_CONFLICT) {
 		st->todo |= NP_DO_FORGET;
 		return np_decide(st, NP_R_FRAGMENT_CONFLICT);
@@ -226,10 +234,10 @@ INLINE __u32 np_chain_of(const struct np_state *st, int next)
 	return next == NP_JUDGE_AUDIT ? st->link.audit_chain[hook] : st->link.chain[hook];
 }
 
-/* Stages 2 to 6, and the candidates of stage 7. Afterwards the packet is decided, or st->walking says what is judged. */
-INLINE void np_begin(np_ctx *ctx, struct np_state *st)
+/* Stages 4 to 6, and the candidates of stage 7. Afterwards the packet is decided, or st->walking says what is judged. */
+INLINE void np_begin(struct np_state *st)
 {
-	int next = np_judge_packet(ctx, st);
+	int next = np_judge_packet(st);
 
 	if (next == NP_DECIDED)
 		return;
@@ -256,6 +264,8 @@ INLINE void np_begin(np_ctx *ctx, struct np_state *st)
 /* What only this program and the epilogue read; main does not spend time on it. */
 INLINE void np_reset_verdict(struct np_state *st)
 {
+	st->walking = NP_DECIDED;
+	st->reason = NP_R_INTERNAL;
 	st->chain = st->link.chain[st->packet.hook & 1];
 	st->expires = 0;
 	st->spoken = 0;
@@ -271,12 +281,24 @@ SEC("classifier/np_tc_policy") int np_tc_policy(np_ctx *ctx)
 	st = bpf_map_lookup_elem(&tc_scratch, &zero);
 	if (!st)
 		return NP_VERDICT_DROP;
-	if (!st->walking) {
+	if (st->walking == NP_DECIDED && np_is_asked(st)) {
+		np_reset_verdict(st);
+		st->reason = np_judge_arrival(ctx, st);
+		if (st->reason == NP_ACCEPTED) {
+			/* A run of its own: the verifier need not follow what comes after for each way through these checks. */
+			st->walking = NP_ARRIVED;
+			bpf_tail_call(ctx, &tc_programs, st->slot);
+			return np_finish(st->packet.hook & 1, NP_R_TAIL_CALL);
+		}
+		bpf_tail_call(ctx, &tc_programs, NP_TC_EPILOGUE);
+		return np_finish(st->packet.hook & 1, NP_R_TAIL_CALL);
+	}
+	if (st->walking == NP_DECIDED || st->walking == NP_ARRIVED) {
 		np_reset_verdict(st);
 		if (st->packet.family == 0)
-			np_judge_ethertype(ctx, st);
+			np_judge_ethertype(st);
 		else
-			np_begin(ctx, st);
+			np_begin(st);
 		BARRIER();
 	}
 	if (st->walking) {

@@ -20,6 +20,7 @@ mod forwarding;
 mod fragments;
 mod order;
 mod refused;
+mod reverse_path;
 mod xdp_deny_sets;
 
 mod conntrack_icmp;
@@ -28,6 +29,7 @@ mod conntrack_tcp;
 mod conntrack_udp;
 mod rejudge;
 
+mod adopt;
 mod bad_files;
 mod commands;
 mod counters;

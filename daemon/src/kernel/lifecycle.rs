@@ -85,14 +85,14 @@ fn link_plan(fact: &LinkFacts) -> LinkPlan {
     }
 }
 
-fn reach(kernel: &mut Kernel, wanted: &Ruleset) -> Outcome {
+pub(super) fn reach(kernel: &mut Kernel, wanted: &Ruleset) -> Outcome {
     let actions = plan(wanted, &kernel.observe().unwrap());
     let outcome = kernel.execute(wanted, &Contents::default(), &actions).unwrap();
     assert_eq!(outcome.failures, Vec::<String>::new());
     outcome
 }
 
-fn index(kernel: &Kernel, name: &str) -> u32 {
+pub(super) fn index(kernel: &Kernel, name: &str) -> u32 {
     kernel.links().unwrap().iter().find(|fact| fact.name == name).unwrap().ifindex
 }
 

@@ -12,7 +12,7 @@ mod tests;
 
 pub use update::{Held, TooManyRoutes, Update, update};
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -50,6 +50,14 @@ pub enum Way {
     Refused,
     /// Out of one of these interfaces; rising, never empty.
     Out(Arc<[u32]>),
+}
+
+impl Way {
+    /// Out of one of these; none = refused.
+    pub fn out(links: impl IntoIterator<Item = u32>) -> Way {
+        let links: BTreeSet<u32> = links.into_iter().collect();
+        if links.is_empty() { Way::Refused } else { Way::Out(links.into_iter().collect()) }
+    }
 }
 
 /// The reverse path of every address: its longest prefix says it; an address without one is refused.
@@ -103,6 +111,13 @@ impl ReversePaths {
     /// Whether any address is reached through that interface.
     pub fn leads_out_of(&self, ifindex: u32) -> bool {
         self.ways.values().any(|way| matches!(way, Way::Out(links) if links.contains(&ifindex)))
+    }
+}
+
+/// A table that is flat already.
+impl FromIterator<(IpNet, Way)> for ReversePaths {
+    fn from_iter<T: IntoIterator<Item = (IpNet, Way)>>(prefixes: T) -> Self {
+        ReversePaths { ways: prefixes.into_iter().map(|(net, way)| (net.trunc(), way)).collect() }
     }
 }
 
