@@ -39,6 +39,8 @@ mod sys;
 mod test_run;
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod verdicts;
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
