@@ -64,7 +64,7 @@ impl Living {
                 let timed: Vec<(IpNet, u64)> =
                     entries(&set.nets, &added).into_iter().map(|(net, expiry)| (net, self.clock.boot(expiry))).collect();
                 for standing in kernel.set_standings(name).unwrap() {
-                    let content = kernel.prepare_set(standing.max_entries, &timed).unwrap();
+                    let content = kernel.prepare_set(standing.max_entries, &timed, &mut |_| {}).unwrap();
                     kernel.exchange_set(&standing, name, &content).unwrap();
                 }
                 kernel.judge_flows_again();
