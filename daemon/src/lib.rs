@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod compile;
 pub mod kernel;
+pub mod owners;
 pub mod plan;
 pub mod policy;
 pub mod reconcile;

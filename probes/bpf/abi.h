@@ -129,6 +129,7 @@ enum np_timeout {
 
 #define NP_SLOT_KEEP 0x1    /* established = "keep": flows are not judged again */
 #define NP_SLOT_LOOSE 0x2   /* a mid-stream TCP packet may open a flow */
+#define NP_SLOT_TRIAL 0x4   /* never stored: what the programs make of a deadline that is not over */
 
 /* slots: array[NP_SLOTS]. What main needs to know of a generation. `generation` differs from the word: slot is stale, drop. */
 struct np_slot {

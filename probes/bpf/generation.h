@@ -78,7 +78,7 @@ INLINE int np_select(struct np_state *st, __u32 ifindex, struct np_slot **select
 			return NP_BROKEN;
 	}
 	st->slot = st->generation % NP_SLOTS;
-	st->slot_flags = slot->flags;
+	st->slot_flags = slot->flags | (slot->deadline ? NP_SLOT_TRIAL : 0);
 	*selected = slot;
 	return np_select_link(st, ifindex);
 }

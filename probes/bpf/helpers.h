@@ -56,6 +56,16 @@ static long (*const bpf_map_delete_elem)(const void *map, const void *key) = (vo
 static long (*const bpf_tail_call)(void *ctx, const void *map, __u32 index) = (void *)BPF_FUNC_tail_call;
 static long (*const bpf_skb_load_bytes)(const void *skb, __u32 offset, void *to, __u32 size) = (void *)BPF_FUNC_skb_load_bytes;
 static long (*const bpf_xdp_load_bytes)(const void *xdp, __u32 offset, void *to, __u32 size) = (void *)BPF_FUNC_xdp_load_bytes;
+static long (*const bpf_skb_store_bytes)(void *skb, __u32 offset, const void *from, __u32 size, __u64 flags) =
+	(void *)BPF_FUNC_skb_store_bytes;
+static long (*const bpf_skb_change_tail)(void *skb, __u32 size, __u64 flags) = (void *)BPF_FUNC_skb_change_tail;
+static long (*const bpf_skb_adjust_room)(void *skb, __s32 difference, __u32 mode, __u64 flags) = (void *)BPF_FUNC_skb_adjust_room;
+static long (*const bpf_skb_vlan_push)(void *skb, __u16 protocol, __u16 tci) = (void *)BPF_FUNC_skb_vlan_push;
+static long (*const bpf_skb_vlan_pop)(void *skb) = (void *)BPF_FUNC_skb_vlan_pop;
+static __s64 (*const bpf_csum_diff)(const void *from, __u32 from_size, const void *to, __u32 to_size, __u32 seed) =
+	(void *)BPF_FUNC_csum_diff;
+static long (*const bpf_redirect)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect;
+static __u32 (*const bpf_get_prandom_u32)(void) = (void *)BPF_FUNC_get_prandom_u32;
 static __u64 (*const bpf_ktime_get_boot_ns)(void) = (void *)BPF_FUNC_ktime_get_boot_ns;
 static __u64 (*const bpf_jiffies64)(void) = (void *)BPF_FUNC_jiffies64;
 static long (*const bpf_ringbuf_output)(const void *ring, const void *data, __u64 size, __u64 flags) =

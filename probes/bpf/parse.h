@@ -37,14 +37,13 @@ INLINE __u32 np_parse(np_ctx *ctx, struct np_state *st, int raw)
 #endif
 	if (reason)
 		return reason;
+	st->l3_offset = offset;
 	if (st->ethertype == NP_ETH_IP)
 		reason = np_parse_ip4(ctx, st, offset);
 	else if (st->ethertype == NP_ETH_IPV6)
 		reason = np_parse_ip6(ctx, st, offset);
-	else {
-		st->l3_offset = offset;
+	else
 		return 0;
-	}
 	if (reason)
 		return reason;
 	/* L4 is read first because two addresses are excused by ports or types; a bad address is named before a bad header. */

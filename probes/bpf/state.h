@@ -103,7 +103,7 @@ struct np_state {
 
 	/* the packet */
 	__u32 length; /* bytes of the frame */
-	__u32 l3_offset; /* of what is no IP */
+	__u32 l3_offset; /* bytes before the network header; 0 = a device without link header */
 	__u32 l4_offset;
 	__u32 l4_bytes; /* L4 header and payload, by the IP header's word */
 	__u32 payload;  /* TCP: bytes after its header */
@@ -116,8 +116,7 @@ struct np_state {
 	__u8 sctp_init;
 	__u8 l4_length; /* of `l4`: first fragments only */
 	__u8 l4[20];
-	__u8 raw; /* the device has no link header */
-	__u8 pad1;
+	__u8 pad1[2];
 	struct np_tuple packet;
 
 	/* its flow */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * Last program of a judged packet, the same for all generations: writes flows and fragment memory, counts, logs, and says
- * the verdict. A packet that should have got a flow and finds no room is refused here.
+ * Last program of a judged packet, the same for all generations: writes flows and fragment memory, counts, logs, answers what
+ * is rejected, and says the verdict. A packet that should have got a flow and finds no room is refused here.
  */
+#include "answer.h"
 #include "events.h"
 #include "flow_write.h"
 #include "fragments.h"
@@ -34,13 +35,16 @@ SEC("classifier/np_tc_epilogue") int np_tc_epilogue(struct __sk_buff *ctx)
 {
 	struct np_state *st;
 	__u32 zero = 0;
+	int verdict;
 
-	(void)ctx;
 	st = bpf_map_lookup_elem(&tc_scratch, &zero);
 	if (!st)
 		return NP_VERDICT_DROP;
 	np_write_flow(st);
 	np_write_fragment(st);
 	np_send_events(st);
-	return np_finish(st->packet.hook & 1, st->reason);
+	verdict = np_finish(st->packet.hook & 1, st->reason);
+	if (st->reason == NP_R_REJECT && np_answer(ctx, st))
+		return NP_VERDICT_REDIRECT;
+	return verdict;
 }

@@ -3,6 +3,7 @@
  * First program at every tc hook, the same for all generations: parse, choose the generation, find the flow.
  * A packet of an established flow that the running generation allows ends here; all others are judged by its policy program.
  */
+#include "answer_pass.h"
 #include "flow_lookup.h"
 #include "fragments.h"
 #include "generation.h"
@@ -104,6 +105,8 @@ INLINE int np_main(np_ctx *ctx, __u8 hook, int raw)
 	}
 	if (!slot)
 		return np_finish(hook, NP_R_INTERNAL);
+	if (np_is_answer(ctx, st, hook))
+		return np_finish(hook, NP_ACCEPTED);
 	np_reset_packet(ctx, st, hook);
 	np_reset_state(st);
 	reason = np_parse(ctx, st, raw);
@@ -115,7 +118,6 @@ INLINE int np_main(np_ctx *ctx, __u8 hook, int raw)
 	} else if (np_is_accepted_here(ctx, st, slot)) {
 		return np_finish(hook, NP_ACCEPTED);
 	}
-	st->raw = raw;
 	bpf_tail_call(ctx, &tc_programs, st->slot);
 	return np_finish(hook, NP_R_TAIL_CALL);
 }

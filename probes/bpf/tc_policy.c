@@ -224,7 +224,8 @@ INLINE void np_conclude(struct np_state *st, __u32 judged)
 	if (st->reason == NP_ACCEPTED)
 		st->todo |= NP_DO_STAMP;
 	else
-		st->todo = (st->todo & NP_DO_REMEMBER) | NP_DO_DELETE;
+		/* What a ruleset on trial refuses may be allowed again a minute later: such flows stand still. */
+		st->todo = (st->todo & NP_DO_REMEMBER) | (st->slot_flags & NP_SLOT_TRIAL ? 0 : NP_DO_DELETE);
 }
 
 INLINE __u32 np_chain_of(const struct np_state *st, int next)

@@ -14,6 +14,7 @@ MAP_REASONS;
 #else
 #define NP_VERDICT_PASS (-1) /* TC_ACT_UNSPEC: the next program may still refuse */
 #define NP_VERDICT_DROP 2    /* TC_ACT_SHOT */
+#define NP_VERDICT_REDIRECT 7 /* TC_ACT_REDIRECT: the packet has become an answer */
 #endif
 
 INLINE int np_finish(__u32 hook, __u32 reason)

@@ -43,7 +43,7 @@ pub const TC_MAIN: Object = Object {
     bytes: object!("tc_main.o"),
     loader: Loader::Libbpf,
     programs: &["np_tc_ingress", "np_tc_egress", "np_raw_ingress", "np_raw_egress"],
-    maps: &["generation", "slots", "links", "connections", "half_open", "fragments", "reasons", "tc_scratch", "tc_programs"],
+    maps: &["generation", "slots", "links", "connections", "half_open", "fragments", "answers", "reasons", "tc_scratch", "tc_programs"],
 };
 
 /// Stages 2 to 7 at tc; one instance a generation, at `tc_programs[generation % NP_SLOTS]`.
@@ -104,6 +104,8 @@ pub const TC_EPILOGUE: Object = Object {
         "half_open_ring",
         "ring_heads",
         "fragments",
+        "answers",
+        "answer_scratch",
         "events",
         "reasons",
         "tc_scratch",

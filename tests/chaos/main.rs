@@ -6,3 +6,4 @@ mod intruders;
 mod kills;
 mod mixture;
 mod reload_flood;
+mod set_kills;

@@ -13,7 +13,7 @@ use crate::cli::Cli;
 use crate::daemon::Daemon;
 use crate::net::Net;
 use crate::ns::Namespace;
-use crate::packet::{Packet, SENDER};
+use crate::packet::Packet;
 use crate::wire::{ALL, ARP, Observer, Sender, fence};
 use crate::{policy, sys};
 
@@ -77,6 +77,12 @@ impl Bench {
         self.ways.passes(&self.net, hook, packet)
     }
 
+    /// How many frames of a burst pass a hook. They are sent at once, in order, by one CPU.
+    pub fn through(&self, hook: Hook, packets: &[Packet]) -> usize {
+        let frames = self.ways.deliver(&self.net, hook, packets);
+        frames.iter().filter(|frame| packets.iter().any(|packet| frame.ends_with(&packet.l3()))).count()
+    }
+
     /// Whether a packet from `src` gets past `left`.
     pub fn arrives(&self, packet: &Packet) -> bool {
         self.passes(Hook::Ingress, packet)
@@ -138,9 +144,15 @@ impl Ways {
 
     /// Whether a packet gets from one side of the hook to the other.
     pub fn passes(&self, net: &Net, hook: Hook, packet: &Packet) -> bool {
+        let wanted = packet.l3();
+        self.deliver(net, hook, std::slice::from_ref(packet)).iter().any(|frame| frame.ends_with(&wanted))
+    }
+
+    /// The frames that come out behind a hook when these packets are sent.
+    pub fn deliver(&self, net: &Net, hook: Hook, packets: &[Packet]) -> Vec<Vec<u8>> {
         match hook {
-            Hook::Ingress => self.ingress.passes(&net.dut, "left", packet),
-            Hook::Egress => self.egress.passes(&net.src, "eth0", packet),
+            Hook::Ingress => self.ingress.deliver(&net.dut, "left", packets),
+            Hook::Egress => self.egress.deliver(&net.src, "eth0", packets),
         }
     }
 }
@@ -162,27 +174,36 @@ impl Way {
 
     /// Whether a packet comes out behind the hook of that interface.
     pub fn passes(&self, to: &Namespace, at: &str, packet: &Packet) -> bool {
+        let wanted = packet.l3();
+        self.deliver(to, at, std::slice::from_ref(packet)).iter().any(|frame| frame.ends_with(&wanted))
+    }
+
+    /// The frames that come out behind the hook of that interface, from the senders of these packets.
+    pub fn deliver(&self, to: &Namespace, at: &str, packets: &[Packet]) -> Vec<Vec<u8>> {
         let mut observers = self.observers.borrow_mut();
-        let protocol = packet.protocol_on_wire();
         if !observers.contains_key(&ALL) {
-            observers.entry(protocol).or_insert_with(|| Observer::open(to, at, protocol));
+            for protocol in packets.iter().map(Packet::protocol_on_wire) {
+                observers.entry(protocol).or_insert_with(|| Observer::open(to, at, protocol));
+            }
         }
         for observer in observers.values() {
             observer.drain();
         }
         let (sender, fence) = (&self.sender, fence());
-        // One CPU: the two frames cannot overtake each other.
+        // One CPU: frames cannot overtake each other.
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 sys::stay_on_cpu(0).expect("a CPU to stay on");
-                sender.send(&packet.frame());
+                for frame in packets.iter().map(Packet::frame) {
+                    sender.send(&frame);
+                }
                 sender.send(&fence.frame());
             });
         });
         assert!(self.fence.wait_for(&fence.l3(), Duration::from_secs(5)), "ARP passes every policy, but did not arrive");
-        let (wanted, fence) = (packet.l3(), fence.frame());
-        let is_it = |frame: &Vec<u8>| frame[6..12] == SENDER && *frame != fence && frame.ends_with(&wanted);
-        observers.values().any(|observer| observer.drain().iter().any(is_it))
+        let fence = fence.frame();
+        let ours = |frame: &Vec<u8>| packets.iter().any(|packet| frame[6..12] == packet.sender()) && *frame != fence;
+        observers.values().flat_map(Observer::drain).filter(ours).collect()
     }
 }
 

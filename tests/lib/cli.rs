@@ -99,6 +99,11 @@ impl Cli<'_> {
         }
     }
 
+    /// The warnings, as one text.
+    pub fn warnings(&self) -> String {
+        self.status()["warnings"].to_string()
+    }
+
     /// Waits until the running generation is another than that.
     pub fn wait_for_other(&self, than: &Value) {
         let changed = wait::poll(Duration::from_secs(10), || (self.generation() != *than).then_some(()));
@@ -117,6 +122,11 @@ impl Cli<'_> {
         list.iter().find(|rule| rule["id"] == id).unwrap_or_else(|| panic!("no rule {id} in {rules}")).clone()
     }
 
+    /// Every drop counter so far.
+    pub fn reasons(&self) -> BTreeMap<String, u64> {
+        reasons(&self.status())
+    }
+
     /// Packets that a rule judged.
     pub fn hits(&self, id: &str) -> u64 {
         self.rule(id)["packets"].as_u64().unwrap_or_else(|| panic!("packets of {id} is not a number"))
@@ -124,7 +134,7 @@ impl Cli<'_> {
 }
 
 /// Every reason for a drop that the product names.
-pub const REASONS: [&str; 21] = [
+pub const REASONS: [&str; 29] = [
     "malformed",
     "extension_headers",
     "source_route",
@@ -146,6 +156,14 @@ pub const REASONS: [&str; 21] = [
     "tail_call",
     "internal",
     "unreadable",
+    "reject",
+    "rate_limit",
+    "reverse_path",
+    "allowed_sources",
+    "allowed_macs",
+    "arp",
+    "bogon",
+    "syn_cookie",
 ];
 
 /// All drop counters of a status.

@@ -83,6 +83,21 @@ impl Daemon {
         fs::read_to_string(&self.log).unwrap_or_else(|e| panic!("{}: {e}", self.log.display()))
     }
 
+    /// The lines of the log that hold all of these words, in whatever case.
+    pub fn lines_with(&self, words: &[&str]) -> Vec<String> {
+        let words: Vec<String> = words.iter().map(|word| word.to_lowercase()).collect();
+        let holds = |line: &&str| words.iter().all(|word| line.to_lowercase().contains(word));
+        self.log().lines().filter(holds).map(str::to_owned).collect()
+    }
+
+    /// Waits until the log has so many lines with these words, then a little longer, and answers with all of them.
+    pub fn wait_lines(&self, count: usize, words: &[&str]) -> Vec<String> {
+        let enough = wait::poll(Duration::from_secs(5), || (self.lines_with(words).len() >= count).then_some(()));
+        assert!(enough.is_some(), "{count} lines with {words:?} in the log:\n{}", self.log());
+        std::thread::sleep(Duration::from_millis(300));
+        self.lines_with(words)
+    }
+
     /// Its process id.
     pub fn process(&self) -> u32 {
         self.child.id()

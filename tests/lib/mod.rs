@@ -6,6 +6,7 @@
 //! - [`net`] makes and removes that world, [`ns`] one namespace of it, [`residue`] finds what was left behind;
 //! - [`daemon`] and [`cli`] run the binary;
 //! - [`packet`] builds frames, [`wire`] sends and observes them, [`sock`] holds ordinary sockets, [`flood`] many frames;
+//! - [`policy`] and [`place`] write policies, [`moment`] dates;
 //! - [`bench`] puts these together for the usual question: does this packet pass?
 
 pub mod bench;
@@ -13,10 +14,12 @@ pub mod cli;
 pub mod daemon;
 pub mod family;
 pub mod flood;
+pub mod moment;
 pub mod net;
 pub mod ns;
 pub mod packet;
 pub mod packet_l4;
+pub mod place;
 pub mod policy;
 pub mod residue;
 pub mod say;
@@ -32,3 +35,4 @@ pub use family::Family;
 pub use net::Net;
 pub use packet::Packet;
 pub use packet_l4::flags;
+pub use place::Place;

@@ -18,6 +18,7 @@ pub struct Packet {
     protocol: u8,
     body: Vec<u8>,
     mac: [u8; 6],
+    sender: [u8; 6],
     tags: Vec<(u16, u16)>,
     ethertype: u16,
     ttl: u8,
@@ -43,6 +44,7 @@ impl Packet {
             protocol,
             body: body.to_vec(),
             mac: STRANGER,
+            sender: SENDER,
             tags: Vec::new(),
             ethertype,
             ttl: 64,
@@ -71,6 +73,17 @@ impl Packet {
     pub fn to_mac(mut self, mac: [u8; 6]) -> Packet {
         self.mac = mac;
         self
+    }
+
+    /// Source MAC address.
+    pub fn from_mac(mut self, mac: [u8; 6]) -> Packet {
+        self.sender = mac;
+        self
+    }
+
+    /// The source MAC address.
+    pub fn sender(&self) -> [u8; 6] {
+        self.sender
     }
 
     /// A tag, outermost first: TPID and VID.
@@ -185,7 +198,7 @@ impl Packet {
 
     /// The whole frame.
     pub fn frame(&self) -> Vec<u8> {
-        let mut frame = [self.mac, SENDER].concat();
+        let mut frame = [self.mac, self.sender].concat();
         for (tpid, vid) in &self.tags {
             frame.extend(tpid.to_be_bytes());
             frame.extend(vid.to_be_bytes());

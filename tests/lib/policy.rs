@@ -4,9 +4,11 @@
 pub const VERSION: &str = "version = 1\n";
 
 /// One host policy on `left` that isolates both directions, with the same rules in both: each `[[rule]]` becomes an ingress and an
-/// egress rule.
+/// egress rule; the id of the latter begins with `out-`.
 pub fn both_ways(rules: &str) -> String {
-    format!("{}{}{}", head("both"), rules.replace("[[rule]]", "[[policy.ingress]]"), rules.replace("[[rule]]", "[[policy.egress]]"))
+    let ingress = rules.replace("[[rule]]", "[[policy.ingress]]");
+    let egress = rules.replace("[[rule]]", "[[policy.egress]]").replace("id = \"", "id = \"out-");
+    format!("{}{ingress}{egress}", head("both"))
 }
 
 /// A host policy on `left` that isolates ingress only.

@@ -89,6 +89,17 @@ pub fn stay_on_cpu(cpu: usize) -> io::Result<()> {
     check(unsafe { libc::sched_setaffinity(0, mem::size_of::<libc::cpu_set_t>(), &set) })
 }
 
+/// Lets a UDP socket send many datagrams of that size as one (UDP_SEGMENT): a device, or the kernel before it, cuts them.
+///
+/// # Errors
+/// What setsockopt(2) answers.
+pub fn cut_datagrams(socket: &impl AsRawFd, bytes: i32) -> io::Result<()> {
+    let length = mem::size_of::<i32>() as libc::socklen_t;
+    // SAFETY: the option's value is an i32 and its size is given.
+    let answer = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, (&raw const bytes).cast(), length) };
+    check(answer)
+}
+
 /// Enlarges a socket's receive buffer beyond the system's limit.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use crate::ns::Namespace;
-use crate::packet::Packet;
+use crate::packet::{Packet, SENDER};
 use crate::sys;
 
 /// ETH_P_ALL.
@@ -80,10 +80,12 @@ impl Observer {
     }
 }
 
-/// An ARP frame that no one answers. ARP passes every policy, so when it has arrived, all frames sent before it are judged.
+/// An ARP probe (RFC 5227) that no one answers. ARP that speaks for nobody else passes every policy, so when it has arrived, all
+/// frames sent before it are judged.
 pub fn fence() -> Packet {
     let mut content = vec![0, 1, 8, 0, 6, 4, 0, 1];
-    content.extend([0; 16]);
+    content.extend(SENDER);
+    content.extend([0; 10]);
     content.extend(crate::packet_l4::unique().to_be_bytes());
     Packet::other(ARP, &content)
 }

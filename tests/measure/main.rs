@@ -1,9 +1,11 @@
 //! How long things take, printed as tables. Only gross failure fails: figures belong to the machine.
 
 mod hot_plug;
+mod limits;
 mod routes;
 mod save_to_enforced;
 mod start;
+mod syn_flood;
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;

@@ -1,6 +1,9 @@
 //! Fragments: judged with their first piece, or by L3 alone, never by guessing.
 
+use netpol_tests::cli::DONE;
+use netpol_tests::packet::SENDER;
 use netpol_tests::policy::{both_ways, policy};
+use netpol_tests::wire::{ALL, Observer};
 use netpol_tests::{Bench, Family, Hook, Packet};
 
 /// UDP to a port with 120 bytes of payload.
@@ -149,4 +152,97 @@ fn drop_fragments_refuses_every_arriving_fragment() {
             assert!(bench.leaves(&datagram(f, 53).piece(52, 0, 64)), "leaving, {mode}");
         }
     }
+}
+
+/// First and later pieces of so many datagrams to port 53, each from a port and with an identification of its own.
+fn datagrams(f: Family, first_id: u32, count: u16) -> (Vec<Packet>, Vec<Packet>) {
+    let whole = (0..count).map(|n| (first_id + u32::from(n), Packet::udp_with(f.at(1, 2, 5000 + n), f.at(1, 1, 53), &[n as u8; 120])));
+    whole.map(|(id, datagram)| (datagram.piece(id, 0, 64), datagram.piece(id, 64, 999))).unzip()
+}
+
+#[test]
+fn later_fragments_follow_a_first_that_a_limit_let_through_or_held_back() {
+    let rule = |version| PORT_53.to_owned() + &format!("ip_version = {version}\nlimit = {{ rate = \"1/h\", burst = 3 }}\n");
+    let Some(bench) = Bench::with_rules(&(rule(4) + &rule(6))) else { return };
+    everywhere(&bench, |f, hook| {
+        let (firsts, laters) = datagrams(f, 60, 8);
+        assert_eq!(bench.through(hook, &firsts), 3, "{f:?} {hook:?}: three openers are within the rate");
+        assert_eq!(bench.through(hook, &laters), 3, "{f:?} {hook:?}: their later fragments pass, those of the others do not");
+        assert_eq!(bench.through(hook, &laters), 3, "{f:?} {hook:?}: and use nothing up");
+        bench.refused(hook, "default", &laters[7], "a later fragment has its first one's reason");
+        bench.refused(hook, "fragment", &datagram(f, 53).piece(90, 64, 999), "first unseen: the rule with a limit could match");
+    });
+}
+
+#[test]
+fn later_fragment_alone_counts_against_a_limit_that_reads_addresses_only() {
+    let rule = |version| format!("[[rule]]\naction = \"allow\"\nip_version = {version}\nlimit = {{ rate = \"1/h\", burst = 3 }}\n");
+    let Some(bench) = Bench::with_rules(&(rule(4) + &rule(6))) else { return };
+    everywhere(&bench, |f, hook| {
+        let (_, laters) = datagrams(f, 100, 10);
+        assert_eq!(bench.through(hook, &laters), 3, "{f:?} {hook:?}: judged by the rule");
+        bench.refused(hook, "default", &datagram(f, 53).piece(120, 64, 999), "above its rate the rule could not match");
+    });
+}
+
+#[test]
+fn fragments_of_a_rejected_datagram_are_dropped_and_answered_by_nobody() {
+    for rule in ["protocol = \"udp\"\ndestination = { ports = [53] }", "protocol = \"udp\""] {
+        let Some(bench) = Bench::with_rules(&format!("[[rule]]\naction = \"reject\"\n{rule}\n[[rule]]\naction = \"allow\"\n")) else {
+            return;
+        };
+        let seen = [Observer::open(&bench.net.src, "eth0", ALL), Observer::open(&bench.net.dut, "left", ALL)];
+        everywhere(&bench, |f, hook| {
+            bench.refused(hook, "reject", &datagram(f, 53).piece(130, 0, 64), "first");
+            bench.refused(hook, "reject", &datagram(f, 53).piece(130, 64, 999), "later, of the same datagram");
+        });
+        let answers: Vec<Vec<u8>> = seen.iter().flat_map(Observer::drain).filter(|frame| frame[6..12] != SENDER).collect();
+        assert_eq!(answers, Vec::<Vec<u8>>::new(), "{rule}");
+    }
+}
+
+#[test]
+fn later_fragment_alone_before_a_reject_that_reads_ports_is_dropped_as_a_fragment() {
+    let rules = PORT_53.replace("allow", "reject") + "[[rule]]\naction = \"allow\"\n";
+    let Some(bench) = Bench::with_rules(&rules) else { return };
+    everywhere(&bench, |f, hook| bench.refused(hook, "fragment", &datagram(f, 53).piece(140, 64, 999), "first unseen"));
+}
+
+#[test]
+fn fragments_and_dynamic_sets() {
+    let rules = "[[rule]]\naction = \"allow\"\nprotocol = \"udp\"\nsource = { sets = [\"live\"] }\ndestination = { ports = [53] }\n\
+                 [[rule]]\naction = \"allow\"\nsource = { sets = [\"trusted\"] }\n";
+    let sets = "[[set]]\nname = \"live\"\ndynamic = true\n[[set]]\nname = \"trusted\"\ndynamic = true\n";
+    let Some(bench) = Bench::start(&(both_ways(rules) + sets)) else { return };
+    everywhere(&bench, |f, hook| {
+        bench.refused(hook, "default", &datagram(f, 53).piece(150, 0, 64), "in no set yet");
+        bench.refused(hook, "default", &datagram(f, 53).piece(150, 64, 999), "its later fragment");
+        bench.refused(hook, "default", &datagram(f, 53).piece(151, 64, 999), "first unseen, but no rule could match");
+    });
+    bench.cli().run(&["set", "add", "live", "10.1.0.2", "fd00:1::2"]).expect(DONE);
+    everywhere(&bench, |f, hook| {
+        assert!(bench.passes(hook, &datagram(f, 53).piece(152, 0, 64)), "{f:?} {hook:?}: first");
+        assert!(bench.passes(hook, &datagram(f, 53).piece(152, 64, 999)), "{f:?} {hook:?}: later");
+        bench.refused(hook, "fragment", &datagram(f, 53).piece(153, 64, 999), "first unseen: now the rule could match");
+    });
+    bench.cli().run(&["set", "add", "trusted", "10.1.0.2", "fd00:1::2"]).expect(DONE);
+    bench.cli().run(&["set", "flush", "live"]).expect(DONE);
+    everywhere(&bench, |f, hook| {
+        assert!(bench.passes(hook, &datagram(f, 53).piece(154, 64, 999)), "{f:?} {hook:?}: first unseen, the second rule reads no port");
+    });
+    bench.cli().run(&["set", "flush", "trusted"]).expect(DONE);
+    everywhere(&bench, |f, hook| {
+        bench.refused(hook, "default", &datagram(f, 53).piece(155, 64, 999), "in no set any more");
+        assert!(!bench.passes(hook, &datagram(f, 53).piece(156, 0, 64)), "{f:?} {hook:?}: first of a new datagram of the old flow");
+    });
+}
+
+#[test]
+fn expired_rule_is_no_rule_for_fragments() {
+    let rules = PORT_53.to_owned()
+        + "expires = 2020-01-01T00:00:00Z\n[[rule]]\naction = \"allow\"\nprotocol = \"udp\"\nsource = { nets = [\"10.1.0.2\", \"fd00:1::2\"] }\n";
+    let Some(bench) = Bench::with_rules(&rules) else { return };
+    everywhere(&bench, |f, hook| {
+        assert!(bench.passes(hook, &datagram(f, 53).piece(160, 64, 999)), "{f:?} {hook:?}: the second rule decides");
+    });
 }

@@ -8,7 +8,7 @@ use crate::trigger::control::{self, Request, Response};
 
 /// Exit codes: 0 nothing of ours is attached any more, 3 the kernel refused.
 pub(super) fn detach(common: &Common) -> anyhow::Result<u8> {
-    if let Ok(response) = control::ask(&common.runtime_dir, &Request::Detach) {
+    if let Ok(response) = control::ask(&common.runtime_dir, &Request::Detach, &mut |_| ()) {
         return answer(common, &response);
     }
     let interfaces = kernel::detach_directory(&common.bpffs)?;

@@ -6,8 +6,10 @@ mod apply;
 pub mod check;
 mod detach;
 mod print;
+mod progress;
 mod rules;
 mod run;
+mod session;
 mod set;
 mod status;
 
@@ -67,7 +69,11 @@ enum Command {
         dir: Option<PathBuf>,
     },
     /// Make the directory's ruleset live now
-    Apply,
+    Apply(apply::ApplyArgs),
+    /// Let the ruleset that was applied with --confirm count for good
+    Confirm,
+    /// Return to the former ruleset
+    Rollback,
     /// Generation, interfaces and how they are attached, warnings, last error
     Status,
     /// Every rule with packets, bytes, last hit and its file:line
@@ -91,7 +97,9 @@ pub fn main() -> anyhow::Result<ExitCode> {
     let code = match cli.command {
         Command::Run => run::run(&common)?,
         Command::Check { dir } => check::command(dir.as_deref().unwrap_or(&common.config_dir), common.json)?,
-        Command::Apply => apply::apply(&common)?,
+        Command::Apply(args) => apply::apply(&common, args)?,
+        Command::Confirm => apply::confirm(&common)?,
+        Command::Rollback => apply::rollback(&common)?,
         Command::Status => status::status(&common)?,
         Command::Rules => rules::rules(&common)?,
         Command::Set { command } => set::set(&common, command)?,
@@ -102,7 +110,8 @@ pub fn main() -> anyhow::Result<ExitCode> {
 
 /// Asks the daemon; an absent daemon is an error that names the socket.
 fn ask(common: &Common, request: &Request) -> anyhow::Result<Response> {
-    control::ask(&common.runtime_dir, request).map_err(|error| {
+    let mut bar = progress::Bar::new(common.json);
+    control::ask(&common.runtime_dir, request, &mut |progress| bar.show(progress)).map_err(|error| {
         let socket = control::socket_path(&common.runtime_dir);
         anyhow::Error::new(error).context(format!("no daemon answers on {} (is netpol-ebpf running?)", socket.display()))
     })

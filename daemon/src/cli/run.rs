@@ -12,15 +12,20 @@ use serde_json::{Value, json};
 use super::{Common, DONE, UNREACHABLE, detach};
 use crate::reconcile::{Directories, Kind, Reconciler};
 use crate::report::systemd;
-use crate::trigger::control::{Request, Response};
-use crate::trigger::{Trigger, control, files, links, signals};
+use crate::trigger::control::{Progress, Reply, Request, Response};
+use crate::trigger::{Trigger, control, files, links, metrics, signals};
 
 mod event_log;
 
+/// Containers and machines that policies name are looked for this often: their managers write their files after the interface appears.
+const OWNERS: Duration = Duration::from_secs(1);
 /// Expired flows are deleted this often.
 const SWEEP: Duration = Duration::from_secs(5);
 /// After a reload that found the files moving, or did its work half.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// Between two words about how far a piece of work is.
+const TELL: Duration = Duration::from_millis(200);
 
 /// Runs until SIGTERM or SIGINT.
 ///
@@ -40,6 +45,8 @@ pub(super) fn run(common: &Common) -> anyhow::Result<u8> {
         reconciler: Reconciler::new(directories),
         file_watch,
         event_log: None,
+        metrics: None,
+        send: send.clone(),
         ready: false,
         retry: None,
         routes: None,
@@ -83,6 +90,8 @@ struct Service {
     reconciler: Reconciler,
     file_watch: files::Watch,
     event_log: Option<event_log::EventLog>,
+    metrics: Option<metrics::Listener>,
+    send: Sender<Trigger>,
     ready: bool,
     retry: Option<Instant>,
     /// Routes have changed and are to be looked at then.
@@ -93,10 +102,12 @@ struct Service {
 
 impl Service {
     fn serve(mut self, triggers: &Receiver<Trigger>) -> anyhow::Result<u8> {
-        let patience = systemd::watchdog().map_or(SWEEP, |interval| SWEEP.min(interval / 3));
+        let patience = systemd::watchdog().map_or(OWNERS, |interval| OWNERS.min(interval / 3));
         let mut swept = Instant::now();
+        let mut looked_for_owners = swept;
         loop {
-            let wait = if self.retry.is_some() { RETRY } else { patience };
+            let usual = if self.retry.is_some() { RETRY } else { patience };
+            let wait = self.reconciler.trial_ends_in().map_or(usual, |left| usual.min(left));
             let wait = self.routes.map_or(wait, |due| wait.min(due.saturating_duration_since(Instant::now())));
             let mut pending = Pending::default();
             match triggers.recv_timeout(wait) {
@@ -113,9 +124,16 @@ impl Service {
             if pending.routes && self.routes.is_none() {
                 self.routes = Some(self.routes_rest);
             }
+            if looked_for_owners.elapsed() >= OWNERS {
+                looked_for_owners = Instant::now();
+                pending.links |= self.reconciler.owners_moved();
+            }
             systemd::alive();
             if pending.stop {
                 return self.stop();
+            }
+            if self.reconciler.end_trial() {
+                self.after_change();
             }
             self.work(pending);
             if swept.elapsed() >= SWEEP {
@@ -147,8 +165,8 @@ impl Service {
             self.after_change();
         }
         for (request, reply) in pending.requests {
-            let response = self.answer(&request);
-            if reply.send(response).is_err() {
+            let response = self.answer(&request, &mut teller(&reply));
+            if reply.send(Reply::Response(response)).is_err() {
                 info!("whoever asked did not wait for the answer: {}", request.name());
             }
         }
@@ -169,11 +187,34 @@ impl Service {
         if self.event_log.is_none() {
             self.event_log = event_log::EventLog::start(&self.reconciler);
         }
+        self.follow_metrics();
         if self.reconciler.again() {
             self.retry = Some(Instant::now() + RETRY);
         }
         let summary = self.reconciler.summary();
         if self.ready { systemd::ready(&summary) } else { self.announce(&summary) }
+    }
+
+    /// Listens where the live ruleset says, or nowhere.
+    fn follow_metrics(&mut self) {
+        let wanted = self.reconciler.metrics_address();
+        if self.metrics.as_ref().map(metrics::Listener::address) == wanted {
+            return;
+        }
+        self.metrics = None;
+        let Some(address) = wanted else { return };
+        match metrics::Listener::start(address, self.send.clone()) {
+            Ok(listener) => {
+                info!("metrics on http://{address}/metrics");
+                self.metrics = Some(listener);
+                self.reconciler.set_metrics_trouble(None);
+            }
+            Err(error) => {
+                let trouble = format!("metrics cannot be served on {address}: {error}");
+                warn!("{trouble}");
+                self.reconciler.set_metrics_trouble(Some(trouble));
+            }
+        }
     }
 
     /// READY=1 is said when every present selected interface is enforced, not before.
@@ -192,21 +233,31 @@ impl Service {
         }
     }
 
-    fn answer(&mut self, request: &Request) -> Response {
+    fn answer(&mut self, request: &Request, tell: &mut dyn FnMut(&str, usize, usize)) -> Response {
         match request {
             Request::Status => respond(self.reconciler.status()),
             Request::Rules => respond(self.reconciler.rules()),
+            Request::Metrics => self.reconciler.metrics(),
             Request::SetList => self.reconciler.set_list(),
             Request::SetShow { name } => self.reconciler.set_show(name),
             Request::SetAdd { name, elements, lifetime } => self.reconciler.set_add(name, elements, *lifetime),
             Request::SetDel { name, elements } => self.reconciler.set_del(name, elements),
             Request::SetFlush { name } => self.reconciler.set_flush(name),
-            Request::SetReplace { name, file, list, lifetime } => self.reconciler.set_replace(name, file, list, *lifetime),
-            Request::Apply => {
+            Request::SetReplace { name, file, list, lifetime } => self.reconciler.set_replace(name, file, list, *lifetime, tell),
+            Request::Apply { confirm, session } => {
                 systemd::reloading();
-                let result = self.reconciler.reload(true);
+                let result = match confirm {
+                    None => self.reconciler.apply(session.as_ref()),
+                    Some(trial) => self.reconciler.apply_on_trial(trial.seconds),
+                };
                 self.after_change();
                 self.reconciler.applied(&result)
+            }
+            Request::Confirm => self.reconciler.confirm(),
+            Request::Rollback => {
+                let response = self.reconciler.rollback();
+                self.after_change();
+                response
             }
             Request::Detach => {
                 self.event_log = None;
@@ -232,6 +283,22 @@ impl Service {
     }
 }
 
+/// Tells whoever asked how far the work is, a few times a second.
+fn teller(reply: &Sender<Reply>) -> impl FnMut(&str, usize, usize) {
+    let mut told = Instant::now();
+    move |what, done, total| {
+        if told.elapsed() < TELL {
+            return;
+        }
+        told = Instant::now();
+        systemd::alive();
+        let progress = Progress { what: what.to_owned(), done: done as u64, total: total as u64 };
+        if reply.send(Reply::Progress { progress }).is_err() {
+            log::debug!("whoever asked does not listen any more");
+        }
+    }
+}
+
 fn respond<T: serde::Serialize>(result: crate::kernel::Result<T>) -> Response {
     let value = result.map_err(|error| error.to_string()).and_then(|value| serde_json::to_value(value).map_err(|error| error.to_string()));
     match value {
@@ -248,7 +315,7 @@ struct Pending {
     routes: bool,
     reload: bool,
     stop: bool,
-    requests: Vec<(Request, Sender<Response>)>,
+    requests: Vec<(Request, Sender<Reply>)>,
 }
 
 impl Pending {

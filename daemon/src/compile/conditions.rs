@@ -9,7 +9,7 @@ use netpol_probes::abi;
 use super::CompileError;
 use super::addresses::limit;
 use super::limits::Limits;
-use super::numbering::{Numbered, Numbering};
+use super::numbering::{Asks, Numbered, Numbering};
 use super::sets::DynamicSets;
 use crate::policy::model::Peer;
 
@@ -38,7 +38,7 @@ impl Conditions {
         let mut conditions = Conditions { records: Vec::new(), expiry: Vec::new(), of_rule: vec![abi::NP_NONE; numbering.rules.len()] };
         for number in used {
             let numbered = &numbering.rules[*number as usize];
-            if !numbered.conditional {
+            if numbered.asks == Asks::Nothing {
                 continue;
             }
             let record = condition(numbered, sets, limits)?;

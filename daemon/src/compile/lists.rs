@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use netpol_probes::abi;
 
 use super::CompileError;
-use super::numbering::Numbered;
+use super::numbering::{Asks, Numbered};
 
 /// Rules that an error names.
 const NAMED: usize = 6;
@@ -66,7 +66,7 @@ impl Most {
     /// Refuses lists that are longer than what the programs walk. `chain` says whose they are.
     pub(super) fn refuse(&self, rules: &[Numbered<'_>], chain: &str) -> Result<(), CompileError> {
         let all = |list: &[u32]| names(rules, list.iter().copied());
-        let conditional = |list: &[u32]| names(rules, list.iter().copied().filter(|number| rules[*number as usize].conditional));
+        let conditional = |list: &[u32]| names(rules, list.iter().copied().filter(|number| rules[*number as usize].asks != Asks::Nothing));
         let (found, limit) = (self.longest.len(), abi::NP_MAX_CANDIDATES as usize);
         if found > limit {
             let advice = "join some, or let their addresses, ports or protocols exclude each other";

@@ -67,7 +67,7 @@ fn compile_within(set: &PolicySet, links: &[LinkFacts], comfortable: u64) -> Res
     let extents: Vec<Extent> = l4.classes.iter().map(|classes| Extent::of(classes, l4.count)).collect();
     let of_rule: Vec<Option<&Extent>> = predicates.of_rule.iter().map(|predicate| Some(&extents[(*predicate)? as usize])).collect();
     let space = selected.space(l4.count, comfortable);
-    let rows = Rows::new(&numbering.rules, &of_rule, l4.count);
+    let rows = Rows::new(&numbering.rules, &of_rule, &l4.parts);
     let mut chains = Chains::new(set, &numbering, space, rows, links.chains.len());
     for key in links.chains.keys() {
         let rules = numbering.of_chain(&key.policies, key.direction);

@@ -3,9 +3,21 @@
 use netpol_probes::abi;
 
 use super::CompileError;
+use super::l4::Part;
 use super::ruleset::RuleInfo;
 use super::sets::reads_dynamic;
 use crate::policy::model::{Action, Direction, Mode, Policy, PolicySet, RejectWith, Rule};
+
+/// What of a rule the tables do not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// Nothing: it matches where they say so.
+    Nothing,
+    /// Its rate, which is asked last: not where it is not certain that the rest matches.
+    Rate,
+    /// Its expiry or a dynamic set.
+    More,
+}
 
 /// A rule and its place among all rules.
 pub(super) struct Numbered<'a> {
@@ -16,8 +28,7 @@ pub(super) struct Numbered<'a> {
     pub(super) direction: Direction,
     /// Number among the policies in audit mode, if its policy is one.
     pub(super) audit: Option<u8>,
-    /// It may not match although the tables say so: it has a rate, an expiry or reads a dynamic set.
-    pub(super) conditional: bool,
+    pub(super) asks: Asks,
 }
 
 impl Numbered<'_> {
@@ -26,9 +37,25 @@ impl Numbered<'_> {
         format!("{}/{}", self.policy.name, self.rule.id)
     }
 
-    /// Whether it decides where it matches, so that nothing behind it is asked.
-    pub(super) fn decides(&self) -> bool {
-        !self.conditional && self.audit.is_none() && self.rule.action != Action::Pass
+    /// Whether it reads something that such a part does not carry: there, it can only be said that it could match.
+    pub(super) fn is_hidden_from(&self, part: Part) -> bool {
+        let rule = self.rule;
+        let reads_l4 = || rule.source.reads_port() || rule.destination.reads_port() || rule.icmp.is_some() || rule.tcp_flags.is_some();
+        match part {
+            Part::Whole => false,
+            Part::Later => reads_l4(),
+            Part::Unknown => rule.protocol.is_some() || reads_l4(),
+        }
+    }
+
+    /// Whether it may not match although the tables say so; `hidden`: it reads what the packet does not carry.
+    pub(super) fn is_conditional(&self, hidden: bool) -> bool {
+        self.asks == Asks::More || (self.asks == Asks::Rate && !hidden)
+    }
+
+    /// Whether nothing behind it is asked where it matches. What could match is refused, if it is hidden whether it does.
+    pub(super) fn decides(&self, hidden: bool) -> bool {
+        !self.is_conditional(hidden) && self.audit.is_none() && (hidden || self.rule.action != Action::Pass)
     }
 }
 
@@ -47,11 +74,7 @@ impl<'a> Numbering<'a> {
         for ((policy, rank), audit) in set.policies.iter().zip(0..).zip(&audits) {
             for direction in [Direction::Ingress, Direction::Egress] {
                 let chain = policy.chain(direction).map_or(&[][..], |chain| &chain.rules);
-                let conditional = |rule: &Rule| {
-                    let reads_dynamic = [&rule.source, &rule.destination].into_iter().any(|peer| reads_dynamic(&set.sets, peer));
-                    rule.limit.is_some() || rule.expires.is_some() || reads_dynamic
-                };
-                let numbered = |rule| Numbered { rule, policy, rank, direction, audit: *audit, conditional: conditional(rule) };
+                let numbered = |rule| Numbered { rule, policy, rank, direction, audit: *audit, asks: asks(set, rule) };
                 rules.extend(chain.iter().map(numbered));
             }
         }
@@ -86,6 +109,15 @@ impl<'a> Numbering<'a> {
     }
 }
 
+fn asks(set: &PolicySet, rule: &Rule) -> Asks {
+    let reads_dynamic = [&rule.source, &rule.destination].into_iter().any(|peer| reads_dynamic(&set.sets, peer));
+    match (rule.expires.is_some() || reads_dynamic, rule.limit.is_some()) {
+        (true, _) => Asks::More,
+        (false, true) => Asks::Rate,
+        (false, false) => Asks::Nothing,
+    }
+}
+
 /// By rank: the numbers of the policies in audit mode.
 fn audits(policies: &[Policy]) -> Result<Vec<Option<u8>>, CompileError> {
     let found = policies.iter().filter(|policy| policy.mode == Mode::Audit).count();
@@ -109,12 +141,11 @@ fn record(numbered: &Numbered<'_>, condition: u32) -> abi::np_rule {
         Some(RejectWith::HostUnreachable) => abi::NP_REJECT_HOST,
         Some(RejectWith::AdminProhibited) => abi::NP_REJECT_ADMIN,
     };
-    let reads_l4 = rule.source.reads_port() || rule.destination.reads_port() || rule.icmp.is_some() || rule.tcp_flags.is_some();
     let mut flags = 0;
     for (is_set, flag) in [
         (rule.log, abi::NP_RULE_LOG),
-        (reads_l4, abi::NP_RULE_READS_L4),
-        (rule.protocol.is_some() || reads_l4, abi::NP_RULE_READS_PROTOCOL),
+        (numbered.is_hidden_from(Part::Later), abi::NP_RULE_READS_L4),
+        (numbered.is_hidden_from(Part::Unknown), abi::NP_RULE_READS_PROTOCOL),
     ] {
         flags |= if is_set { flag } else { 0 };
     }

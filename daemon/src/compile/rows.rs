@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 use netpol_probes::abi;
 
 use super::CompileError;
+use super::l4::Part;
 use super::layers::Layer;
 use super::lists::{Lists, Most};
-use super::numbering::Numbered;
+use super::numbering::{Asks, Numbered};
 use crate::policy::model::Action;
 
 /// Rows and decisions of a generation, and rules written down in rows while a layer is built.
@@ -46,6 +47,8 @@ pub(super) struct Rows<'a> {
     rules: &'a [Numbered<'a>],
     /// By rule number; `None` for rules of no chain.
     extents: &'a [Option<&'a Extent>],
+    /// By L4 class.
+    parts: &'a [Part],
     /// L4 class -> what is said about it in the row that is being built.
     cells: Vec<Cell>,
     pub(super) lists: Lists,
@@ -64,11 +67,12 @@ struct Cell {
 }
 
 impl<'a> Rows<'a> {
-    pub(super) fn new(rules: &'a [Numbered<'a>], extents: &'a [Option<&'a Extent>], l4_classes: u32) -> Rows<'a> {
+    pub(super) fn new(rules: &'a [Numbered<'a>], extents: &'a [Option<&'a Extent>], parts: &'a [Part]) -> Rows<'a> {
         Rows {
             rules,
             extents,
-            cells: vec![Cell::default(); l4_classes as usize],
+            parts,
+            cells: vec![Cell::default(); parts.len()],
             lists: Lists::default(),
             rows: Vec::new(),
             row_defaults: Vec::new(),
@@ -138,14 +142,20 @@ impl<'a> Rows<'a> {
                 if extent.inverted { cell.except.push(*rule) } else { cell.also.push(*rule) }
             }
         }
+        if broad.iter().any(|rule| self.rules[*rule as usize].asks == Asks::Rate) {
+            touched.extend(self.parts_apart());
+        }
         touched.sort_unstable();
-        let default = self.candidates(broad.iter().copied(), passes, most);
+        touched.dedup();
+        // A list that is in no class's place says nothing of how long lists get.
+        let unused = touched.len() == self.cells.len();
+        let default = if unused { Vec::new() } else { self.candidates(broad.iter().copied(), Part::Whole, passes, most) };
         let default = self.lists.add(default);
         self.row_defaults.push(default);
         for l4_class in touched {
             let cell = std::mem::take(&mut self.cells[l4_class as usize]);
             let broad_here = broad.iter().copied().filter(|rule| cell.except.binary_search(rule).is_err());
-            let here = self.candidates(merged(broad_here, cell.also.iter().copied()), passes, most);
+            let here = self.candidates(merged(broad_here, cell.also.iter().copied()), self.parts[l4_class as usize], passes, most);
             let list = self.lists.add(here);
             if list != default {
                 self.decisions.push((abi::np_decision_key { row, l4_class }, list));
@@ -153,29 +163,35 @@ impl<'a> Rows<'a> {
         }
     }
 
+    /// L4 classes of later fragments, in which rules that ask for a rate only are another matter than in most.
+    fn parts_apart(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..).zip(self.parts).filter(|(_, part)| **part != Part::Whole).map(|(class, _)| class)
+    }
+
     /// The first sure match of each policy and the conditional ones before it, up to where nothing behind it can ever be asked.
     ///
     /// A rule that decides ends the list, unless a lower `pass` of the same policy may skip it: one in another layer, or one with a
     /// condition.
-    fn candidates(&self, matching: impl Iterator<Item = u32>, passes: &Passes, most: &mut Most) -> Vec<u32> {
+    fn candidates(&self, matching: impl Iterator<Item = u32>, part: Part, passes: &Passes, most: &mut Most) -> Vec<u32> {
         let mut list = Vec::new();
         let mut conditional = 0;
         let (mut answered, mut perhaps_passed) = (None, None);
         for number in matching {
             let numbered = &self.rules[number as usize];
             let policy = Some(numbered.rank);
+            let hidden = numbered.is_hidden_from(part);
             if answered == policy {
                 continue;
             }
             list.push(number);
-            if numbered.conditional {
+            if numbered.is_conditional(hidden) {
                 conditional += 1;
                 perhaps_passed = policy.filter(|_| numbered.rule.action == Action::Pass).or(perhaps_passed);
             } else {
                 answered = policy;
             }
             let may_be_skipped = perhaps_passed == policy || passes.get(&numbered.rank).is_some_and(|pass| *pass < number);
-            if most.note(&list, conditional) || (numbered.decides() && !may_be_skipped) {
+            if most.note(&list, conditional) || (numbered.decides(hidden) && !may_be_skipped) {
                 break;
             }
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use netpol_probes::abi;
 
 pub use crate::policy::judge::DeviceKind;
-use crate::policy::model::{Adopt, Direction, Hook, Origin, XdpMode};
+use crate::policy::model::{Adopt, Direction, Hook, Origin, Owner, XdpMode};
 
 /// Facts about one interface that the kernel told us.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct LinkFacts {
     pub device: DeviceKind,
     /// The kernel's `accept_ra` is not 0 here.
     pub accepts_router_advertisements: bool,
+    /// Containers and machines that it leads to, of those that policies name.
+    pub owners: Vec<Owner>,
 }
 
 /// Everything wanted. Same policies + same facts = equal value, on every machine.

@@ -20,6 +20,8 @@ use crate::policy::model::Hook;
 pub struct Inspection {
     /// Who judges.
     pub word: GenerationWord,
+    /// The running generation waits for confirmation and still counts.
+    pub pending: bool,
     /// By ifindex: interfaces that something of ours hangs on.
     pub links: BTreeMap<u32, LinkObserved>,
     /// Names of interfaces that the running generation has a record for and that our programs are attached to.
@@ -39,6 +41,8 @@ pub fn inspect(bpffs: &Path) -> Result<Option<Inspection>> {
     }
     let stored = super::shared::need(&maps, "generation")?.get::<u32, abi::np_word>(&0)?.unwrap_or_default().generations;
     let word = GenerationWord::from_bits(stored);
+    let slot = super::generation::slot(&maps, super::generation::slot_of(word.running))?;
+    let pending = word.former != 0 && slot.generation == word.running && slot.deadline > super::boot_time();
     let way = attach::way(&Features::probe()?);
     let view = View { pins: &pins, maps: &maps, programs: None, way };
     let mut found = observe::attachments(&view, &links::list()?)?;
@@ -49,5 +53,5 @@ pub fn inspect(bpffs: &Path) -> Result<Option<Inspection>> {
         both && records.contains_key(&(word.running, *ifindex))
     };
     let enforced = found.iter().filter(|(ifindex, link)| judged(ifindex, link)).map(|(_, link)| link.name.clone()).collect();
-    Ok(Some(Inspection { word, links: found, enforced }))
+    Ok(Some(Inspection { word, pending, links: found, enforced }))
 }

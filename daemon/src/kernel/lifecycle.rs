@@ -19,19 +19,19 @@ const GO_ON: u32 = u32::MAX;
 const SECOND: u64 = 1_000_000_000;
 
 /// What one test works in: a namespace with a veth pair, a bpffs. Dropped last.
-pub(super) struct Bench {
-    pub(super) scratch: Scratch,
+pub(crate) struct Bench {
+    pub(crate) scratch: Scratch,
     _namespace: Namespace,
 }
 
 impl Bench {
-    pub(super) fn new(name: &str) -> Bench {
+    pub(crate) fn new(name: &str) -> Bench {
         let bench = Bench { scratch: Scratch::new(name), _namespace: Namespace::enter() };
         ip(&["add", "np0", "type", "veth", "peer", "name", "np1"]);
         bench
     }
 
-    pub(super) fn open(&self) -> Kernel {
+    pub(crate) fn open(&self) -> Kernel {
         Kernel::open(&self.scratch.path, 1024, 512).unwrap()
     }
 }
@@ -42,7 +42,7 @@ fn ip(arguments: &[&str]) {
 }
 
 /// A ruleset of one chain without rules at the ingress hook, whose default is told.
-pub(super) fn ruleset(kernel: &Kernel, default_action: u32, names: &[&str]) -> Ruleset {
+pub(crate) fn ruleset(kernel: &Kernel, default_action: u32, names: &[&str]) -> Ruleset {
     let origin = Origin { file: "t.toml".into(), line: 1, column: 1 };
     let mut timeouts = [0; abi::NP_TIMEOUTS as usize];
     timeouts.fill(60 * SECOND);
@@ -68,7 +68,7 @@ pub(super) fn ruleset(kernel: &Kernel, default_action: u32, names: &[&str]) -> R
         }],
         ..Core::default()
     };
-    let facts = kernel.links().unwrap();
+    let facts = kernel.links(&BTreeMap::new()).unwrap();
     let wanted = facts.iter().filter(|fact| names.contains(&fact.name.as_str()));
     let links = wanted.map(|fact| (fact.ifindex, link_plan(fact))).collect();
     Ruleset { core, links }
@@ -93,7 +93,7 @@ pub(super) fn reach(kernel: &mut Kernel, wanted: &Ruleset) -> Outcome {
 }
 
 pub(super) fn index(kernel: &Kernel, name: &str) -> u32 {
-    kernel.links().unwrap().iter().find(|fact| fact.name == name).unwrap().ifindex
+    kernel.links(&BTreeMap::new()).unwrap().iter().find(|fact| fact.name == name).unwrap().ifindex
 }
 
 /// An Ethernet frame with a UDP datagram; `port` makes it a new flow.

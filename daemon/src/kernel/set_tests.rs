@@ -95,7 +95,7 @@ fn single_entries_change_in_place_and_contents_by_one_write() {
     let error = kernel.change_set(&standing, "friends.v1", &many).unwrap_err().to_string();
     assert!(error.contains("needs"), "{error}");
 
-    let prepared = kernel.prepare_set(9, &[(net("203.0.113.0/24"), 5)]).unwrap();
+    let prepared = kernel.prepare_set(9, &[(net("203.0.113.0/24"), 5)], &mut |_| ()).unwrap();
     kernel.exchange_set(&standing, "friends.v1", &prepared).unwrap();
     drop(prepared);
     assert_eq!(held(&kernel, 1), [("203.0.113.0/24".into(), 5)]);
@@ -113,11 +113,11 @@ fn exchange_that_was_cut_short_is_found_again() {
     let directory = pins::Pins::new(&bench.scratch.path).generation(1);
     let (stays, next) = (directory.join("set-friends%v1"), directory.join("next-friends%v1"));
     let standing = kernel.set_standings("friends.v1").unwrap().remove(0);
-    let prepared = kernel.prepare_set(9, &[(net("203.0.113.0/24"), 5)]).unwrap();
+    let prepared = kernel.prepare_set(9, &[(net("203.0.113.0/24"), 5)], &mut |_| ()).unwrap();
     kernel.exchange_set(&standing, "friends.v1", &prepared).unwrap();
     // As if the last step, the renaming, had not been reached.
     fs::rename(&stays, &next).unwrap();
-    let other = kernel.prepare_set(9, &[]).unwrap();
+    let other = kernel.prepare_set(9, &[], &mut |_| ()).unwrap();
     drop(kernel);
     let mut kernel = bench.open();
     assert_eq!(names(&kernel, 1), ["203.0.113.0/24"]);
@@ -138,7 +138,7 @@ fn lifetimes_are_told_in_boot_time_and_changes_are_counted() {
     let wanted = with_set(&kernel, abi::NP_DENY, 9);
     reach(&mut kernel, &wanted, &[], &added, false);
     for (_, expires) in held(&kernel, 1) {
-        assert!((expires as i64 - boot_time() as i64 - 60_000_000_000).abs() < 2_000_000_000, "{expires}");
+        assert!((expires as i64 - boot_time() as i64 - 60_000_000_000).abs() < 30_000_000_000, "{expires}");
     }
     let word = || shared::need(&kernel.maps, "generation").unwrap().get::<u32, abi::np_word>(&0).unwrap().unwrap();
     let before = word();
@@ -164,7 +164,7 @@ fn rules_expire_by_the_wall_clock_wherever_it_is_set_to() {
         all.into_iter().map(|(_, condition)| (condition.limit == 7).then_some(condition.expires).unwrap()).collect()
     };
     let first = expires();
-    assert!((first[0] as i64 - boot_time() as i64 - 100_000_000_000).abs() < 2_000_000_000);
+    assert!((first[0] as i64 - boot_time() as i64 - 100_000_000_000).abs() < 30_000_000_000);
     assert_eq!(first[1..], [0, 1], "never, and long ago");
     drop(kernel);
     let mut kernel = bench.open();

@@ -25,6 +25,9 @@ use crate::sets::content::Contents;
 /// Ends that differ by no more than this, in ns, are the same: the clocks are read one after the other.
 pub const MOMENT: u64 = 1_000_000_000;
 
+/// Entries that are written without a word about it.
+const CHUNK: usize = 16_384;
+
 /// A content that stands in generations that count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
@@ -41,7 +44,7 @@ pub struct Prepared(Map);
 pub fn build(pins: &Pins, running: u32, number: u32, outer: &Map, slots: &[SetSlot], contents: &Contents<'_>) -> Result<()> {
     for (index, slot) in (0u32..).zip(slots) {
         let map = match slot {
-            SetSlot::Literal(nets) => make(nets.len() as u32, &nets.iter().map(|net| (*net, 0)).collect::<Vec<_>>())?,
+            SetSlot::Literal(nets) => make(nets.len() as u32, &nets.iter().map(|net| (*net, 0)).collect::<Vec<_>>(), &mut |_| ())?,
             SetSlot::Dynamic { name, max_entries } => {
                 let map = content(pins, running, name, *max_entries, contents)?;
                 map.pin(&pin(pins, number, "set", name))?;
@@ -58,14 +61,17 @@ fn content(pins: &Pins, running: u32, name: &str, max_entries: u32, contents: &C
     let there = if wanted.runs && running != 0 { locate(pins, running, name)? } else { None };
     match there {
         Some(located) if located.map.facts().max_entries == max_entries.max(1) => Ok(located.map),
-        _ => make(max_entries, &wanted.timed(&contents.clock)),
+        _ => make(max_entries, &wanted.timed(&contents.clock), &mut |_| ()),
     }
 }
 
-/// A new map with these entries.
-fn make(max_entries: u32, entries: &[(IpNet, u64)]) -> Result<Map> {
+/// A new map with these entries. `tell` hears how many are in.
+fn make(max_entries: u32, entries: &[(IpNet, u64)], tell: &mut dyn FnMut(usize)) -> Result<Map> {
     let map = Map::create(SET_CONTENT.name, facts_of(&SET_CONTENT, max_entries))?;
-    map.fill(&entries.iter().map(|(net, expires)| (key(net), abi::np_element { expires: *expires })).collect::<Vec<_>>())?;
+    for (number, chunk) in entries.chunks(CHUNK).enumerate() {
+        tell(number * CHUNK);
+        map.fill(&chunk.iter().map(|(net, expires)| (key(net), abi::np_element { expires: *expires })).collect::<Vec<_>>())?;
+    }
     Ok(map)
 }
 
@@ -180,9 +186,9 @@ impl Kernel {
         located.map.fill(&put.collect::<Vec<_>>())
     }
 
-    /// Makes a content that nothing reads yet.
-    pub fn prepare_set(&self, max_entries: u32, entries: &[(IpNet, u64)]) -> Result<Prepared> {
-        make(max_entries, entries).map(Prepared)
+    /// Makes a content that nothing reads yet. `tell` hears how many entries are in.
+    pub fn prepare_set(&self, max_entries: u32, entries: &[(IpNet, u64)], tell: &mut dyn FnMut(usize)) -> Result<Prepared> {
+        make(max_entries, entries, tell).map(Prepared)
     }
 
     /// Puts a content in place of a standing one, in each of its generations by one write.

@@ -8,7 +8,7 @@ pub mod reason;
 mod validate;
 
 pub use failsafe::{close, failsafe_only};
-pub use validate::{Loaded, elements, load_at, salvage_failsafe};
+pub use validate::{Loaded, duration, elements, load_at, salvage_failsafe};
 
 use crate::source::Snapshot;
 

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Reconciler, Refusal};
 use crate::compile::ruleset::{LinkPlan, Ruleset};
 use crate::kernel::{self, CounterTotal, boot_time};
 use crate::plan;
 use crate::plan::observed::{LinkObserved, Observed, TcAttachment, XdpObserved};
-use crate::policy::model::{Action, Direction, EndpointKind, Hook, PolicySet};
+use crate::policy::model::{Action, Direction, EndpointKind, Hook, Policy, PolicySet};
 use crate::policy::reason::Reason;
+use crate::report;
 use crate::report::rules::{RuleLine, unix_now};
 use crate::report::status::{Interface, Packets, Status, View};
 use crate::trigger::control::Response;
@@ -29,7 +30,8 @@ impl Reconciler {
             .iter()
             .flat_map(|live| live.ruleset.links.values().map(|link| interface(link, &live.ruleset, &observed, &totals)))
             .collect();
-        let mut warnings: Vec<String> = self.closed.iter().chain(&self.routes.error).chain(&self.warnings).cloned().collect();
+        let standing = self.closed.iter().chain(&self.routes.error).chain(&self.warnings).chain(&self.metrics_trouble);
+        let mut warnings: Vec<String> = standing.cloned().collect();
         match &self.live {
             Some(live) => {
                 warnings.extend(plan::warnings(&live.ruleset, &observed));
@@ -37,9 +39,13 @@ impl Reconciler {
                     warnings.push("there is no policy: no interface is under policy".into());
                 }
                 warnings.extend(live.warnings.iter().cloned());
-                warnings.extend(live.idle_policies().map(|name| format!("policy `{name}` selects no interface that is there now")));
+                warnings.extend(live.idle_policies().map(idle));
             }
             None => warnings.push("detached: no interface is under policy until `netpol-ebpf apply`, a reload or a restart".into()),
+        }
+        if let Some(left) = self.trial_ends_in() {
+            let left = left.as_secs_f64().ceil();
+            warnings.push(format!("generation {} waits for confirmation: the former ruleset returns in {left} s", observed.word.running));
         }
         for interface in interfaces.iter().filter(|interface| interface.attach == "none") {
             warnings.push(format!("{} is NOT enforced: our programs are not attached", interface.name));
@@ -120,14 +126,28 @@ impl Reconciler {
         Ok(rules.collect())
     }
 
+    /// `status` and `rules` as a page of metrics.
+    pub fn metrics(&self) -> Response {
+        let page = self.status().and_then(|status| Ok(report::metrics::text(&status, &self.rules()?)));
+        match page {
+            Ok(text) => Response { exit: 0, text, value: Value::Null },
+            Err(error) => Response { exit: 3, text: error.to_string(), value: Value::Null },
+        }
+    }
+
     /// The answer to `apply`, and to a file event's outcome where somebody asks.
     pub fn applied(&self, result: &Result<(), Refusal>) -> Response {
         let generation = self.generation();
         match result {
             Ok(()) => {
                 let links = self.live.as_ref().map_or(0, |live| live.ruleset.links.len());
-                let text = format!("generation {generation} is live on {links} interfaces");
-                Response { exit: 0, value: json!({ "version": 1, "applied": true, "generation": generation, "interfaces": links }), text }
+                let mut text = format!("generation {generation} is live on {links} interfaces");
+                let left = self.trial_ends_in().map(|left| left.as_secs_f64().ceil());
+                if let Some(left) = left {
+                    text += &format!("; `netpol-ebpf confirm` within {left} s, or the former ruleset returns");
+                }
+                let value = json!({ "version": 1, "applied": true, "generation": generation, "interfaces": links, "confirm_within": left });
+                Response { exit: 0, value, text }
             }
             Err(refusal) => {
                 let text = format!("{}\nrefused; generation {generation} goes on", refusal.text.trim_end());
@@ -138,6 +158,14 @@ impl Reconciler {
                 }
             }
         }
+    }
+}
+
+/// What to say of a policy that selects nothing.
+fn idle(policy: &Policy) -> String {
+    match &policy.owner {
+        Some(owner) => format!("policy `{}` waits: {owner} is not running, or has no interface here", policy.name),
+        None => format!("policy `{}` selects no interface that is there now", policy.name),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,18 +20,69 @@ pub fn last_good(directories: &Directories) -> PathBuf {
 /// Keeps the ruleset that has just gone live. That it cannot be kept is a warning: what is enforced is right.
 pub fn keep(directories: &Directories, snapshot: &Snapshot) {
     let path = last_good(directories);
+    if Snapshot::load(&path).is_ok_and(|kept| kept.digest() != snapshot.digest()) {
+        if let Err(error) = fs::rename(&path, former_good(directories)) {
+            warn!("{}: {error}", path.display());
+        }
+    }
     let made = fs::create_dir_all(&directories.state).map_err(|error| format!("{}: {error}", directories.state.display()));
     if let Err(error) = made.and_then(|()| snapshot.save(&path).map_err(|error| error.to_string())) {
         warn!("the last good ruleset could not be kept: {error}");
     }
 }
 
+/// Where the one before it is kept, for a roll-back that no running daemon remembers the former ruleset of.
+fn former_good(directories: &Directories) -> PathBuf {
+    directories.state.join("former-good.json")
+}
+
+/// After a roll-back from the content with that digest: what was before it is the last good ruleset again.
+pub fn restore_former(directories: &Directories, left: [u8; 32]) {
+    let path = last_good(directories);
+    if !Snapshot::load(&path).is_ok_and(|kept| kept.digest() == left) {
+        return;
+    }
+    if let Err(error) = fs::rename(former_good(directories), &path) {
+        warn!("{}: {error}", path.display());
+    }
+}
+
+/// Where the digest of a ruleset is kept that waits for confirmation, so that a later daemon knows what was rolled back.
+fn on_trial(directories: &Directories) -> PathBuf {
+    directories.state.join("on-trial")
+}
+
+/// Remembers, over a death of the daemon, that this content waits for confirmation; `None` = nothing does.
+pub fn keep_trial(directories: &Directories, digest: Option<[u8; 32]>) {
+    let path = on_trial(directories);
+    let kept = match digest {
+        Some(digest) => fs::create_dir_all(&directories.state).and_then(|()| fs::write(&path, digest)),
+        None => match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        },
+    };
+    if let Err(error) = kept {
+        warn!("{}: {error}", path.display());
+    }
+}
+
+/// The content that waited for confirmation when the last daemon ended.
+pub fn kept_trial(directories: &Directories) -> Option<[u8; 32]> {
+    fs::read(on_trial(directories)).ok()?.try_into().ok()
+}
+
 /// What to try, best first.
 pub fn candidates(directories: &Directories) -> Vec<Candidate> {
     // The directory itself may have been refused only for an interface that two of its policies contest: that one is closed then.
     let directory = source::read(&directories.config).ok().and_then(|mut snapshot| check(&mut snapshot, Origin::Directory).ok());
+    directory.into_iter().chain(last_good_candidate(directories)).chain([failsafe_only(directories)]).collect()
+}
+
+/// The last good ruleset, proven again.
+pub fn last_good_candidate(directories: &Directories) -> Option<Candidate> {
     let path = last_good(directories);
-    let kept = match Snapshot::load(&path) {
+    match Snapshot::load(&path) {
         Ok(mut snapshot) => check(&mut snapshot, Origin::LastGood)
             .map_err(|refusal| error!("the last good ruleset ({}) is refused: {}", path.display(), refusal.text.trim_end()))
             .ok(),
@@ -38,8 +90,7 @@ pub fn candidates(directories: &Directories) -> Vec<Candidate> {
             warn!("no last good ruleset: {error}");
             None
         }
-    };
-    directory.into_iter().chain(kept).chain([failsafe_only(directories)]).collect()
+    }
 }
 
 /// Everything denied on every interface but the loopback device, except failsafe entries of those files that can be read.

@@ -69,9 +69,9 @@ impl Live {
     }
 
     /// Policies that select none of the interfaces that are there.
-    pub(super) fn idle_policies(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn idle_policies(&self) -> impl Iterator<Item = &Policy> {
         let idle = |policy: &&Policy| self.ruleset.links.values().all(|link| !link.policies.contains(&policy.name));
-        self.policies.policies.iter().filter(idle).map(|policy| policy.name.as_str())
+        self.policies.policies.iter().filter(idle)
     }
 
     /// The same policies, to be enforced on the interfaces that are there now.

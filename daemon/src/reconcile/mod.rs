@@ -5,13 +5,18 @@
 
 mod answers;
 mod fallback;
+mod guard;
 mod live;
 mod refusal;
 mod routes;
 mod set_commands;
+#[cfg(test)]
+mod set_tests;
 mod sets;
+mod trial;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,9 +27,10 @@ pub use refusal::{Kind, Refusal};
 
 use crate::compile::ruleset::{LinkFacts, Ruleset};
 use crate::compile::{self, CompileError};
-use crate::kernel::{self, Kernel};
+use crate::kernel::{self, Kernel, Outcome};
+use crate::owners::{self, Claim, Roots};
 use crate::plan::{self, Action};
-use crate::policy::model::{OnStop, PolicySet, ReloadMode};
+use crate::policy::model::{OnStop, Owner, PolicySet, ReloadMode};
 use crate::policy::{self, judge};
 use crate::report;
 use crate::report::names::SharedNames;
@@ -65,9 +71,19 @@ pub struct Reconciler {
     link_error: Option<String>,
     /// Interfaces that policies claim in contradicting ways: closed in both directions.
     closed: Vec<String>,
+    /// A ruleset that waits for confirmation, and the one that returns without it.
+    trial: Option<trial::Trial>,
+    /// What was live before, and when that changed: what `rollback` returns to.
+    former: Option<trial::Former>,
+    /// Digest of the content that was rolled back: it stays out until the files change or `apply` is called.
+    rolled_back: Option<[u8; 32]>,
     /// Warnings of the last execution.
     warnings: Vec<String>,
+    /// What keeps the metrics listener from listening.
+    metrics_trouble: Option<String>,
     routes: routes::Following,
+    /// How the interfaces of containers and machines were found last.
+    claims: BTreeMap<Owner, Claim>,
     names: SharedNames,
     sets: sets::Sets,
     again: bool,
@@ -85,8 +101,13 @@ impl Reconciler {
             last_error: None,
             link_error: None,
             closed: Vec::new(),
+            trial: None,
+            former: None,
+            rolled_back: None,
             warnings: Vec::new(),
+            metrics_trouble: None,
             routes: routes::Following::default(),
+            claims: BTreeMap::new(),
             names: SharedNames::default(),
             sets,
             again: false,
@@ -98,14 +119,17 @@ impl Reconciler {
     /// # Errors
     /// Only when the kernel cannot be reached or changed: then nothing new is enforced, and what was pinned goes on.
     pub fn start(&mut self) -> Result<(), Refusal> {
+        self.remember_trial();
         let Err(refusal) = self.reload(false) else { return Ok(()) };
         if refusal.kind == Kind::Kernel {
             return Err(refusal);
         }
         error!("the policy directory is refused: {}", refusal.text.trim_end());
-        for candidate in fallback::candidates(&self.directories) {
+        let stays_out = |candidate: &Candidate| self.rolled_back == Some(candidate.digest);
+        let candidates: Vec<Candidate> = fallback::candidates(&self.directories).into_iter().filter(|c| !stays_out(c)).collect();
+        for candidate in candidates {
             let origin = candidate.origin;
-            match self.enforce(candidate, Contested::Close) {
+            match self.enforce(candidate, Contested::Close, None) {
                 Ok(()) => {
                     error!("enforcing {} instead", origin.sentence());
                     // From the directory after all: what was wrong stands among the closed interfaces, as long as it lasts.
@@ -138,13 +162,22 @@ impl Reconciler {
             self.last_error = None;
             return Ok(());
         }
-        if let Err(refusal) = self.enforce(candidate, Contested::Refuse) {
+        if self.rolled_back == Some(candidate.digest) && !force {
+            return Err(Refusal::rolled_back());
+        }
+        if let Err(refusal) = self.enforce(candidate, Contested::Refuse, None) {
             return Err(self.note(refusal));
         }
+        self.accepted(snapshot);
+        Ok(())
+    }
+
+    /// What the files say is live.
+    fn accepted(&mut self, snapshot: Snapshot) {
         self.last_error = None;
         self.refused = None;
-        fallback::keep(&self.directories, &snapshot);
-        Ok(())
+        self.rolled_back = None;
+        self.note_trial(snapshot);
     }
 
     /// Follows the interfaces that are there now, with the policies that are live.
@@ -157,19 +190,21 @@ impl Reconciler {
             return Ok(());
         }
         let Some(candidate) = self.live.as_ref().map(Live::candidate) else { return Ok(()) };
-        let followed = self.enforce(candidate, Contested::Close);
+        let followed = self.enforce(candidate, Contested::Close, None);
         self.link_error = followed.as_ref().err().map(|refusal| refusal.text.trim_end().to_string());
         followed
     }
 
     /// Stages 5 to 8: compile for the interfaces that are there, plan, execute, remember.
-    fn enforce(&mut self, candidate: Candidate, contested: Contested) -> Result<(), Refusal> {
+    /// `deadline`: boot time in ns until which the former generation waits to return.
+    fn enforce(&mut self, candidate: Candidate, contested: Contested, deadline: Option<u64>) -> Result<(), Refusal> {
         let conntrack = &candidate.policies.daemon.conntrack;
         let kernel = match &mut self.kernel {
             Some(kernel) => kernel,
             None => self.kernel.insert(Kernel::open(&self.directories.bpffs, conntrack.max_entries, conntrack.max_half_open)?),
         };
-        let links = kernel.links()?;
+        let claims = owners::claims(&Roots::default(), &owners::named(&candidate.policies));
+        let links = kernel.links(&claims)?;
         let known = self.live.as_ref().and_then(|live| live.compiled(&candidate, &links));
         let (ruleset, closed) = match known {
             Some(ruleset) => (ruleset, self.closed.clone()),
@@ -177,32 +212,39 @@ impl Reconciler {
         };
         let observed = kernel.observe()?;
         let in_use = routes::prepare(kernel, &ruleset, &observed)?;
-        let actions = plan::plan(&ruleset, &observed);
         self.sets.learn(kernel, &candidate.policies)?;
-        let outcome = kernel.execute(&ruleset, &self.sets.contents(kernel, &candidate.policies), &actions)?;
+        let contents = self.sets.contents(kernel, &candidate.policies);
+        // A changed list alone makes no generation. On trial it does: the former content has to return by itself.
+        let rebuild = deadline.is_some() && contents.sets.values().any(|content| !content.runs);
+        let actions = plan::plan_with(&ruleset, &observed, plan::Options { deadline, rebuild });
+        let outcome = kernel.execute(&ruleset, &contents, &actions)?;
         let built = |action: &Action| matches!(action, Action::BuildGeneration { generation, .. } if *generation == outcome.generation);
-        self.sets.settle(kernel, &candidate.policies, actions.iter().any(built))?;
-        outcome.notes.iter().for_each(|note| info!("{note}"));
-        for warning in outcome.warnings.iter().filter(|warning| !self.warnings.contains(warning)) {
-            warn!("{warning}");
-        }
+        // What is enforced is enforced: a set that could not be brought up to date is looked at again.
+        let settled = self.sets.settle(kernel, &candidate.policies, actions.iter().any(built));
+        let stale_sets = settled.err().map(|error| format!("dynamic sets: {error}"));
+        let standing: Vec<String> = kernel.warnings().iter().cloned().chain(stale_sets.clone()).collect();
         let committed = outcome.generation != observed.word.running;
-        self.names.learn(outcome.generation, &ruleset);
-        self.warnings = kernel.warnings().iter().cloned().chain(outcome.warnings).collect();
-        self.again = outcome.again;
-        self.link_error = None;
+        self.again = outcome.again || stale_sets.is_some();
         self.routes = routes::Following { in_use, error: None };
+        self.claims = claims;
+        self.link_error = None;
+        self.tell(outcome, standing, closed, &ruleset);
+        if committed {
+            announce(self.generation(), &ruleset, &candidate);
+        }
+        self.replace_live(Live::new(candidate, links, ruleset));
+        Ok(())
+    }
+
+    /// Logs what is new of an execution, and keeps it for `status`.
+    fn tell(&mut self, outcome: Outcome, standing: Vec<String>, closed: Vec<String>, ruleset: &Ruleset) {
+        outcome.notes.iter().for_each(|note| info!("{note}"));
+        self.names.learn(outcome.generation, ruleset);
+        let warnings: Vec<String> = standing.into_iter().chain(outcome.warnings).collect();
+        warnings.iter().filter(|warning| !self.warnings.contains(warning)).for_each(|warning| warn!("{warning}"));
+        self.warnings = warnings;
         closed.iter().filter(|text| !self.closed.contains(text)).for_each(|text| error!("{text}"));
         self.closed = closed;
-        if committed {
-            let (rules, links) = (ruleset.core.rules.len(), ruleset.links.len());
-            info!("generation {} is live: {rules} rules on {links} interfaces, from {}", outcome.generation, candidate.origin.sentence());
-            if candidate.policies.policies.is_empty() {
-                warn!("there is no policy: no interface is under policy");
-            }
-        }
-        self.live = Some(Live::new(candidate, links, ruleset));
-        Ok(())
     }
 
     /// Logs a refusal and keeps it for `status`.
@@ -220,6 +262,7 @@ impl Reconciler {
     /// What the kernel refused.
     pub fn detach(&mut self) -> Result<Vec<String>, Refusal> {
         self.live = None;
+        self.forget_trial();
         self.refused = None;
         self.last_error = None;
         self.warnings = Vec::new();
@@ -287,6 +330,23 @@ impl Reconciler {
         self.live.as_ref().is_some_and(|live| live.policies.daemon.reload == ReloadMode::Auto)
     }
 
+    /// A container or machine that policies name has come, gone or moved since the interfaces were looked at last.
+    pub fn owners_moved(&self) -> bool {
+        let Some(live) = &self.live else { return false };
+        let named = owners::named(&live.policies);
+        !named.is_empty() && owners::claims(&Roots::default(), &named) != self.claims
+    }
+
+    /// Where the live ruleset wants metrics served.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.live.as_ref()?.policies.daemon.metrics
+    }
+
+    /// What `status` has to say about the metrics listener.
+    pub fn set_metrics_trouble(&mut self, trouble: Option<String>) {
+        self.metrics_trouble = trouble;
+    }
+
     /// Directories of set files.
     pub fn list_directories(&self) -> BTreeSet<PathBuf> {
         self.live.as_ref().map(|live| live.list_directories.clone()).unwrap_or_default()
@@ -302,6 +362,14 @@ impl Reconciler {
                 format!("generation {}: {rules} rules on {links} interfaces{trouble}", self.generation())
             }
         }
+    }
+}
+
+fn announce(generation: u32, ruleset: &Ruleset, candidate: &Candidate) {
+    let (rules, links) = (ruleset.core.rules.len(), ruleset.links.len());
+    info!("generation {generation} is live: {rules} rules on {links} interfaces, from {}", candidate.origin.sentence());
+    if candidate.policies.policies.is_empty() {
+        warn!("there is no policy: no interface is under policy");
     }
 }
 

@@ -12,6 +12,8 @@ use crate::source::SourceError;
 pub enum Kind {
     /// A `[[test]]` block failed.
     Tests,
+    /// Nothing is wrong with the files: they were rolled back, or would cut off who applies them.
+    Declined,
     /// The directory could not be read, or its policies are wrong.
     Policy,
     /// The kernel could not be reached or changed.
@@ -40,6 +42,11 @@ impl Refusal {
         Refusal { passing, ..Refusal::new(Kind::Policy, error.to_string()) }
     }
 
+    pub(super) fn rolled_back() -> Self {
+        let text = "the directory's ruleset was rolled back: it stays out until the files change or `netpol-ebpf apply` is called";
+        Refusal::new(Kind::Declined, text.to_string())
+    }
+
     pub(super) fn policy(diagnostics: String) -> Self {
         Refusal::new(Kind::Policy, diagnostics)
     }
@@ -61,7 +68,7 @@ impl Refusal {
     /// Exit code by the table of the manual.
     pub fn exit(&self) -> u8 {
         match self.kind {
-            Kind::Tests => 1,
+            Kind::Tests | Kind::Declined => 1,
             Kind::Policy => 2,
             Kind::Kernel => 3,
         }

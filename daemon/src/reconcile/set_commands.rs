@@ -146,7 +146,7 @@ impl Reconciler {
             Err(response) => return response,
         };
         let before = self.sets.added(name).map_or(0, Added::len);
-        match self.sets.replace(self.kernel.as_mut(), &set, Added::default()) {
+        match self.sets.replace(self.kernel.as_mut(), &set, Added::default(), &mut |_, _, _| ()) {
             Ok(()) => {
                 info!("set flush {name}: {before} elements deleted");
                 self.changed(&set, limits, json!({ "deleted": before }), &format!("{before} deleted"))
@@ -156,12 +156,19 @@ impl Reconciler {
     }
 
     /// `set replace`: a list in place of everything that was added, at once.
-    pub fn set_replace(&mut self, name: &str, file: &str, list: &str, lifetime: Lifetime) -> Response {
+    pub fn set_replace(
+        &mut self,
+        name: &str,
+        file: &str,
+        list: &str,
+        lifetime: Lifetime,
+        tell: &mut dyn FnMut(&str, usize, usize),
+    ) -> Response {
         let (set, limits) = match self.dynamic_set(name) {
             Ok(found) => found,
             Err(response) => return response,
         };
-        let nets = match elements::list(file, list, &mut |_| ()) {
+        let nets = match elements::list(file, list, &mut |read| tell("reading the list", read, list.len())) {
             Ok(nets) => nets,
             Err(errors) => return refused(2, errors.join("\n")),
         };
@@ -169,7 +176,7 @@ impl Reconciler {
         let mut added = Added::default();
         nets.iter().for_each(|net| added.insert(*net, expiry, true));
         let count = added.len();
-        match self.sets.replace(self.kernel.as_mut(), &set, added) {
+        match self.sets.replace(self.kernel.as_mut(), &set, added, tell) {
             Ok(()) => {
                 info!("set replace {name}: {count} elements of {file}{}", until(lifetime, limits));
                 self.changed(&set, limits, json!({ "added": count }), &format!("{count} added in place of all others"))

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use log::{error, info, warn};
 
 use crate::kernel::{self, Kernel, Standing, boot_time};
-use crate::policy::model::{Dynamic, PolicySet, Set};
+use crate::policy::model::{Dynamic, Origin, PolicySet, Set};
 use crate::sets::content::{self, Content, Contents};
 use crate::sets::{Added, Clock, Expiry, Store};
 
@@ -26,10 +26,12 @@ const MOMENT: u64 = 1_000_000_000;
 #[derive(Debug, thiserror::Error)]
 pub enum SetError {
     /// More prefixes than the set may hold.
-    #[error("the set `{set}` would hold {wanted} prefixes, {} more than its max_entries = {most}", wanted - most)]
+    #[error("the set `{set}` ({origin}) would hold {wanted} prefixes, {} more than its max_entries = {most}", wanted - most)]
     Full {
         /// The set.
         set: String,
+        /// Where it is defined.
+        origin: Origin,
         /// Written and added ones.
         wanted: usize,
         /// `max_entries`.
@@ -196,7 +198,7 @@ impl Sets {
         let Some(standing) = standings.into_iter().find(|standing| standing.generations.contains(&running)) else { return Ok(false) };
         let Some(store) = self.stores.get(&set.name) else { return Ok(false) };
         let entries = Content { written: &set.nets, added: store.added(), runs: false }.timed(&self.clock);
-        let prepared = kernel.prepare_set(limits.max_entries, &entries).map_err(failed)?;
+        let prepared = kernel.prepare_set(limits.max_entries, &entries, &mut |_| ()).map_err(failed)?;
         kernel.exchange_set(&standing, &set.name, &prepared).map_err(failed)?;
         for generation in &standing.generations {
             self.written.insert((*generation, set.name.clone()), Arc::from(set.nets.as_slice()));
@@ -227,7 +229,14 @@ impl Sets {
     }
 
     /// `set replace` and `set flush`: other elements in place of all that were added, at once.
-    pub fn replace(&mut self, kernel: Option<&mut Kernel>, set: &Set, added: Added) -> Result<(), SetError> {
+    /// `tell` hears how far it is.
+    pub fn replace(
+        &mut self,
+        kernel: Option<&mut Kernel>,
+        set: &Set,
+        added: Added,
+        tell: &mut dyn FnMut(&str, usize, usize),
+    ) -> Result<(), SetError> {
         let (Some(limits), true) = (set.dynamic, self.stores.contains_key(&set.name)) else { return Ok(()) };
         let failed = |cause| SetError::Kernel { set: set.name.clone(), cause };
         let wanted = content::count(&set.nets, &added);
@@ -239,7 +248,8 @@ impl Sets {
                 let written = self.written_of(kernel, &standing, &set.name).map_err(failed)?;
                 let entries = Content { written: &written, added: &added, runs: false }.timed(&self.clock);
                 let most = standing.max_entries.max(entries.len() as u32);
-                prepared.push((kernel.prepare_set(most, &entries).map_err(failed)?, standing));
+                let mut so_far = |done| tell("building the set", done, entries.len());
+                prepared.push((kernel.prepare_set(most, &entries, &mut so_far).map_err(failed)?, standing));
             }
         }
         if let Some(store) = self.stores.get_mut(&set.name) {
@@ -277,7 +287,7 @@ impl Sets {
             if needed > standing.max_entries as usize {
                 // Only a former generation's content can be too small: the running one's room was proven.
                 let entries = Content { written: &written, added: store.added(), runs: false }.timed(&self.clock);
-                let prepared = kernel.prepare_set(needed as u32, &entries)?;
+                let prepared = kernel.prepare_set(needed as u32, &entries, &mut |_| ())?;
                 kernel.exchange_set(&standing, set, &prepared)?;
                 continue;
             }
@@ -308,7 +318,7 @@ impl Sets {
     /// set, and tries again what could not be done.
     pub fn sweep(&mut self, kernel: Option<&mut Kernel>, policies: Option<&PolicySet>) {
         let Some(kernel) = kernel else { return };
-        if let Err(cause) = self.follow_clock(kernel) {
+        if let Err(cause) = self.follow_clock(kernel, read_clock()) {
             warn!("the wall clock was set, and expiries could not follow: {cause}");
         }
         let now = self.now();
@@ -332,8 +342,7 @@ impl Sets {
         }
     }
 
-    fn follow_clock(&mut self, kernel: &mut Kernel) -> kernel::Result<()> {
-        let clock = read_clock();
+    pub(super) fn follow_clock(&mut self, kernel: &mut Kernel, clock: Clock) -> kernel::Result<()> {
         let moved = clock.moved(&self.clock);
         if moved.abs() <= CLOCK_STEP {
             return Ok(());
@@ -368,7 +377,7 @@ impl Sets {
 
 fn room(set: &Set, limits: Dynamic, wanted: usize) -> Result<(), SetError> {
     let most = limits.max_entries as usize;
-    if wanted <= most { Ok(()) } else { Err(SetError::Full { set: set.name.clone(), wanted, most }) }
+    if wanted <= most { Ok(()) } else { Err(SetError::Full { set: set.name.clone(), origin: set.origin.clone(), wanted, most }) }
 }
 
 /// Whether a map holds these entries; ends may differ by a moment.

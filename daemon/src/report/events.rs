@@ -15,12 +15,9 @@ pub fn line(event: &np_event, names: &Names) -> String {
         abi::NP_HOOK_EGRESS => "egress hook",
         _ => "xdp",
     };
-    let verdict = match Reason::from_number(event.reason.into()) {
-        None => "allow".to_string(),
-        Some(reason) => format!("drop ({})", reason.name()),
-    };
     format!(
-        "{verdict} {} {hook}: {}{}, {} bytes{}",
+        "{} {} {hook}: {}{}, {} bytes{}",
+        verdict(event),
         names.interface(event.ifindex),
         tuple(event),
         tags(event),
@@ -29,10 +26,27 @@ pub fn line(event: &np_event, names: &Names) -> String {
     )
 }
 
+/// What happened, or what a policy in audit mode would have done.
+fn verdict(event: &np_event) -> String {
+    let verb = if is_audit(event) { "would-deny" } else { "drop" };
+    match Reason::from_number(event.reason.into()) {
+        None => "allow".to_string(),
+        Some(Reason::Reject) if !is_audit(event) => "reject".to_string(),
+        Some(reason) => format!("{verb} ({})", reason.name()),
+    }
+}
+
+fn is_audit(event: &np_event) -> bool {
+    u32::from(event.flags) & abi::NP_EVENT_AUDIT != 0
+}
+
 /// The rule, or the default, that decided.
 fn cause(event: &np_event, names: &Names) -> String {
     if let Some(rule) = names.rule(event.generation, event.rule) {
         return format!(" [{}/{} at {}]", rule.policy, rule.id, rule.origin);
+    }
+    if let Some(policy) = names.audit(event.generation, event.audit).filter(|_| is_audit(event)) {
+        return format!(" [default of {policy}]");
     }
     let by_default = Reason::from_number(event.reason.into()) == Some(Reason::Default);
     match names.chain(event.generation, event.chain) {
@@ -100,6 +114,15 @@ fn tags(event: &np_event) -> String {
 mod tests {
     use super::*;
     use crate::report::names::SharedNames;
+
+    #[test]
+    fn audit_and_reject_have_words_of_their_own() {
+        let event = |reason: u32, flags: u32| np_event { reason: reason as u8, flags: flags as u8, ..np_event::default() };
+        assert_eq!(verdict(&event(abi::NP_R_RULE, abi::NP_EVENT_AUDIT)), "would-deny (rule)");
+        assert_eq!(verdict(&event(abi::NP_R_REJECT, abi::NP_EVENT_AUDIT)), "would-deny (reject)");
+        assert_eq!(verdict(&event(abi::NP_R_REJECT, 0)), "reject");
+        assert_eq!(verdict(&event(abi::NP_ACCEPTED, 0)), "allow");
+    }
 
     #[test]
     fn dropped_syn_is_told_with_reason_tuple_and_flags() {

@@ -1,6 +1,7 @@
 //! What people, scripts and the service manager are told. Knows facts, decides nothing.
 
 pub mod events;
+pub mod metrics;
 pub mod names;
 mod problems;
 pub mod rules;

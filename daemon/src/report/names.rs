@@ -13,10 +13,19 @@ const KEPT: usize = 3;
 #[derive(Debug, Clone, Default)]
 pub struct SharedNames(Arc<Mutex<Names>>);
 
+/// The names of one generation.
+#[derive(Debug)]
+struct Generation {
+    rules: Vec<RuleInfo>,
+    chains: Vec<ChainInfo>,
+    /// Policies in audit mode.
+    audits: Vec<String>,
+}
+
 /// What is known.
 #[derive(Debug, Default)]
 pub struct Names {
-    generations: BTreeMap<u32, (Vec<RuleInfo>, Vec<ChainInfo>)>,
+    generations: BTreeMap<u32, Generation>,
     interfaces: BTreeMap<u32, String>,
 }
 
@@ -24,7 +33,12 @@ impl SharedNames {
     /// Learns the names of a generation that is live from now on.
     pub fn learn(&self, generation: u32, ruleset: &Ruleset) {
         let mut names = self.lock();
-        names.generations.entry(generation).or_insert_with(|| (ruleset.core.rule_info.clone(), ruleset.core.chain_info.clone()));
+        let core = &ruleset.core;
+        names.generations.entry(generation).or_insert_with(|| Generation {
+            rules: core.rule_info.clone(),
+            chains: core.chain_info.clone(),
+            audits: core.audit_info.clone(),
+        });
         while names.generations.len() > KEPT {
             names.generations.pop_first();
         }
@@ -47,12 +61,17 @@ impl SharedNames {
 impl Names {
     /// A rule of a generation.
     pub fn rule(&self, generation: u32, number: u32) -> Option<&RuleInfo> {
-        self.generations.get(&generation)?.0.get(usize::try_from(number).ok()?)
+        self.generations.get(&generation)?.rules.get(usize::try_from(number).ok()?)
     }
 
     /// A chain of a generation.
     pub fn chain(&self, generation: u32, number: u32) -> Option<&ChainInfo> {
-        self.generations.get(&generation)?.1.get(usize::try_from(number).ok()?)
+        self.generations.get(&generation)?.chains.get(usize::try_from(number).ok()?)
+    }
+
+    /// A policy in audit mode, by its number.
+    pub fn audit(&self, generation: u32, number: u8) -> Option<&str> {
+        self.generations.get(&generation)?.audits.get(usize::from(number)).map(String::as_str)
     }
 
     /// An interface.

@@ -1,8 +1,10 @@
-//! The control socket: one JSON line in, one JSON line out, both ways of it.
+//! The control socket: one JSON line in, one JSON line out, both ways of it; where the work takes long, lines that say how far it
+//! is come before.
 //!
 //! The server thread only carries: requests go to the daemon's loop, its answer goes back. The client side is used by the commands.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -16,8 +18,8 @@ use serde_json::Value;
 
 use super::Trigger;
 
-/// Longest request line: `set replace` brings a whole list, of at most [`crate::source::MAX_SET_FILE`] bytes, a few of them escaped.
-const LONGEST_REQUEST: u64 = 80 << 20;
+/// Longest request line: `set replace` brings a whole list, in which each end of a line takes two bytes.
+const LONGEST_REQUEST: u64 = 2 * crate::source::MAX_SET_FILE + 4096;
 /// How long a silent client may hold its connection.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a command waits for the answer to a question; the daemon may be busy with a large ruleset.
@@ -34,9 +36,20 @@ pub enum Request {
     /// `rules`
     Rules,
     /// `apply`: read the directory and make it live now.
-    Apply,
+    Apply {
+        /// On trial: without `confirm` in time the former ruleset returns.
+        confirm: Option<Trial>,
+        /// The SSH session of whoever asks.
+        session: Option<Session>,
+    },
+    /// `confirm`
+    Confirm,
+    /// `rollback`
+    Rollback,
     /// `detach`: take the programs off all interfaces and stay so until `apply`.
     Detach,
+    /// A page of metrics; asked by the HTTP listener, not by a command.
+    Metrics,
     /// `set list`
     SetList,
     /// `set show NAME`
@@ -97,7 +110,10 @@ impl Request {
         match self {
             Status => "status",
             Rules => "rules",
-            Apply => "apply",
+            Metrics => "metrics",
+            Apply { .. } => "apply",
+            Confirm => "confirm",
+            Rollback => "rollback",
             Detach => "detach",
             SetList => "set list",
             SetShow { .. } => "set show",
@@ -111,8 +127,24 @@ impl Request {
     /// Something has to be done, which may take its time.
     fn works(&self) -> bool {
         use Request::*;
-        matches!(self, Apply | Detach | SetAdd { .. } | SetDel { .. } | SetFlush { .. } | SetReplace { .. })
+        matches!(self, Apply { .. } | Confirm | Rollback | Detach | SetAdd { .. } | SetDel { .. } | SetFlush { .. } | SetReplace { .. })
     }
+}
+
+/// `--confirm` of `apply`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// How long; `None` = as `[daemon]` says.
+    pub seconds: Option<u64>,
+}
+
+/// A TCP connection to this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Who connected.
+    pub remote: SocketAddr,
+    /// To what.
+    pub local: SocketAddr,
 }
 
 /// What the daemon answers.
@@ -124,6 +156,30 @@ pub struct Response {
     pub text: String,
     /// For scripts.
     pub value: Value,
+}
+
+/// How far a piece of work is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What is being done.
+    pub what: String,
+    /// So much of it.
+    pub done: u64,
+    /// Of so much.
+    pub total: u64,
+}
+
+/// What comes back on the connection, a line each; the response is the last.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Reply {
+    /// Not done yet.
+    Progress {
+        /// How far it is.
+        progress: Progress,
+    },
+    /// Done.
+    Response(Response),
 }
 
 /// The path of the socket in a runtime directory.
@@ -168,38 +224,52 @@ fn serve_one(client: UnixStream, send: &Sender<Trigger>) -> io::Result<()> {
     client.set_write_timeout(Some(CLIENT_PATIENCE))?;
     let mut line = String::new();
     BufReader::new(Read::take(&client, LONGEST_REQUEST)).read_line(&mut line)?;
-    let response = match serde_json::from_str(&line) {
-        Err(error) => Response { exit: 2, text: format!("request not understood: {error}"), value: Value::Null },
-        Ok(request) => {
-            let (reply, answer) = mpsc::channel();
-            let gone = || Response { exit: 3, text: "the daemon is stopping".into(), value: Value::Null };
-            match send.send(Trigger::Control(request, reply)) {
-                Ok(()) => answer.recv().unwrap_or_else(|_| gone()),
-                Err(_) => gone(),
+    let request = match serde_json::from_str(&line) {
+        Err(error) => {
+            let text = format!("request not understood: {error}");
+            return write_line(&client, &Reply::Response(Response { exit: 2, text, value: Value::Null }));
+        }
+        Ok(request) => request,
+    };
+    drop(line);
+    let (reply, replies) = mpsc::channel();
+    if send.send(Trigger::Control(request, reply)).is_ok() {
+        for reply in replies {
+            write_line(&client, &reply)?;
+            if matches!(reply, Reply::Response(_)) {
+                return Ok(());
             }
         }
-    };
-    let mut bytes = serde_json::to_vec(&response)?;
-    bytes.push(b'\n');
-    (&client).write_all(&bytes)
+    }
+    write_line(&client, &Reply::Response(Response { exit: 3, text: "the daemon is stopping".into(), value: Value::Null }))
 }
 
-/// Asks the daemon that serves `runtime_dir`.
+fn write_line(mut to: &UnixStream, line: &impl Serialize) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec(line)?;
+    bytes.push(b'\n');
+    to.write_all(&bytes)
+}
+
+/// Asks the daemon that serves `runtime_dir`; `tell` hears how far it is.
 ///
 /// # Errors
 /// When no daemon answers there, or not in time.
-pub fn ask(runtime_dir: &Path, request: &Request) -> io::Result<Response> {
-    let mut stream = UnixStream::connect(socket_path(runtime_dir))?;
+pub fn ask(runtime_dir: &Path, request: &Request, tell: &mut dyn FnMut(&Progress)) -> io::Result<Response> {
+    let stream = UnixStream::connect(socket_path(runtime_dir))?;
     stream.set_read_timeout(Some(if request.works() { WORK_PATIENCE } else { ANSWER_PATIENCE }))?;
-    let mut bytes = serde_json::to_vec(request)?;
-    bytes.push(b'\n');
-    stream.write_all(&bytes)?;
-    let mut line = String::new();
-    BufReader::new(&stream).read_line(&mut line)?;
-    if line.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the daemon closed the connection without an answer"));
+    write_line(&stream, request)?;
+    let mut lines = BufReader::new(&stream);
+    loop {
+        let mut line = String::new();
+        lines.read_line(&mut line)?;
+        if line.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the daemon closed the connection without an answer"));
+        }
+        match serde_json::from_str(&line)? {
+            Reply::Progress { progress } => tell(&progress),
+            Reply::Response(response) => return Ok(response),
+        }
     }
-    Ok(serde_json::from_str(&line)?)
 }
 
 #[cfg(test)]
@@ -214,12 +284,15 @@ mod tests {
         serve(dir.path(), send).unwrap();
         let server = thread::spawn(move || match triggers.recv().unwrap() {
             Trigger::Control(Request::SetShow { name }, reply) => {
-                reply.send(Response { exit: 0, text: name, value: Value::Null }).unwrap();
+                let progress = Progress { what: "looking".into(), done: 1, total: 2 };
+                reply.send(Reply::Progress { progress }).unwrap();
+                reply.send(Reply::Response(Response { exit: 0, text: name, value: Value::Null })).unwrap();
             }
             other => unreachable!("{other:?}"),
         });
-        let answer = ask(dir.path(), &Request::SetShow { name: "admins".into() }).unwrap();
-        assert_eq!((answer.exit, answer.text.as_str()), (0, "admins"));
+        let mut heard = Vec::new();
+        let answer = ask(dir.path(), &Request::SetShow { name: "admins".into() }, &mut |progress| heard.push(progress.done)).unwrap();
+        assert_eq!((answer.exit, answer.text.as_str(), heard), (0, "admins", vec![1]));
         server.join().unwrap();
     }
 

@@ -5,6 +5,7 @@
 pub mod control;
 pub mod files;
 pub mod links;
+pub mod metrics;
 pub mod signals;
 mod symlinks;
 
@@ -24,5 +25,5 @@ pub enum Trigger {
     /// SIGTERM or SIGINT.
     Stop,
     /// A request on the control socket, with the way to answer it.
-    Control(control::Request, Sender<control::Response>),
+    Control(control::Request, Sender<control::Reply>),
 }

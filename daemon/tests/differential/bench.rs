@@ -72,11 +72,19 @@ impl Bench {
         }
         let mount = std::env::temp_dir().join(format!("netpol-ebpf-differential-{}-{name}", std::process::id()));
         let kernel = Kernel::open(&mount, room, room).unwrap();
-        let facts = kernel.links().unwrap();
+        let facts = kernel.links(&Default::default()).unwrap();
         let link = |name: &&str| {
             let facts = facts.iter().find(|facts| facts.name == **name).unwrap().clone();
-            let LinkFacts { ifindex, ref name, device, accepts_router_advertisements } = facts;
-            let interface = Interface { ifindex, name: name.clone(), device, accepts_router_advertisements, adopt_until: 0, routes: None };
+            let LinkFacts { ifindex, ref name, device, accepts_router_advertisements, .. } = facts;
+            let interface = Interface {
+                ifindex,
+                name: name.clone(),
+                device,
+                accepts_router_advertisements,
+                owners: Vec::new(),
+                adopt_until: 0,
+                routes: None,
+            };
             Link { interface, facts, xdp: false }
         };
         let pinned = |map: &str| sys::Map::open(&mount.join(format!("abi{}/maps/{map}", abi::NP_ABI))).unwrap();

@@ -2,10 +2,10 @@
 
 use netpol_probes::abi;
 
-use super::Lists;
+use super::Seen;
 use super::classes::{Field, Interned};
 use super::destination::Class;
-use super::predicate::Predicate;
+use super::predicate::{Part, Predicate};
 use crate::compile::CompileError;
 use crate::policy::model::Vlan;
 
@@ -16,7 +16,7 @@ const MAX_CELLS: usize = 1 << 22;
 pub(super) struct Combined {
     pub(super) dims: abi::np_l4_dims,
     pub(super) table: Vec<u32>,
-    pub(super) classes: Lists,
+    pub(super) classes: Interned<Seen>,
 }
 
 /// Builds the product.
@@ -36,7 +36,7 @@ pub(super) fn combine(
         );
         return Err(CompileError::TooMany { what, found: total, limit: MAX_CELLS });
     }
-    let mut product = Product { predicates, source, flags, classes: Interned::beginning_with(Vec::new()) };
+    let mut product = Product { predicates, source, flags, classes: Interned::beginning_with((Part::Whole, Vec::new())) };
     let mut table = vec![0; total];
     for (destination, cells) in destinations.iter().zip(table.chunks_mut(s * f * v)) {
         for tag in 0..v {
@@ -44,7 +44,7 @@ pub(super) fn combine(
             let tagged_otherwise = tag == 1;
             let fits = |number: &u32| !tagged_otherwise && predicates[*number as usize].vlan == wanted;
             let list: Vec<u32> = destination.predicates.iter().copied().filter(fits).collect();
-            product.fill(&list, destination.fragment, |source, flag| (source * f + flag) * v + tag, cells);
+            product.fill(&list, destination.part, |source, flag| (source * f + flag) * v + tag, cells);
         }
     }
     let dims = abi::np_l4_dims { s: s as u32, f: f as u32, v: v as u32, total: total as u32 };
@@ -55,12 +55,14 @@ struct Product<'a> {
     predicates: &'a [Predicate],
     source: &'a Field,
     flags: &'a Field,
-    classes: Lists,
+    classes: Interned<Seen>,
 }
 
 impl Product<'_> {
     /// Fills the cells of one D and one V. A fragment carries neither source port nor flags: all predicates hold.
-    fn fill(&mut self, list: &[u32], fragment: bool, cell: impl Fn(usize, usize) -> usize, cells: &mut [u32]) {
+    fn fill(&mut self, list: &[u32], part: Part, cell: impl Fn(usize, usize) -> usize, cells: &mut [u32]) {
+        let part = if list.is_empty() { Part::Whole } else { part };
+        let fragment = part != Part::Whole;
         let reads_source = !fragment && list.iter().any(|number| self.predicates[*number as usize].source.is_some());
         let reads_flags = !fragment && list.iter().any(|number| self.predicates[*number as usize].flags.is_some());
         for source in 0..self.source.of.len() {
@@ -70,7 +72,7 @@ impl Product<'_> {
                 cells[cell(source, flag)] = if (source, flag) == (like_source, like_flag) {
                     let holds = |number: &u32| fragment || self.holds(*number, source, flag);
                     let true_here = list.iter().copied().filter(holds).collect();
-                    self.classes.number(true_here)
+                    self.classes.number((part, true_here))
                 } else {
                     cells[cell(like_source, like_flag)]
                 };

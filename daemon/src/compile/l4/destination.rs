@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use netpol_probes::abi;
 
 use super::Interned;
-use super::predicate::{Predicate, Span};
+use super::predicate::{Part, Predicate, Span};
 use super::sweep;
 use crate::compile::CompileError;
 use crate::compile::addresses::limit;
@@ -19,8 +19,8 @@ const MAX_LISTED: usize = 1 << 25;
 /// What is known of a destination class.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Class {
-    /// A later fragment, and some predicate reads source ports or flags, which it does not carry: they count as fitting.
-    pub(super) fragment: bool,
+    /// Not the whole packet, and some predicate reads what is missing: that counts as fitting.
+    pub(super) part: Part,
     /// Predicates that are true, as far as D goes.
     pub(super) predicates: Vec<u32>,
 }
@@ -99,15 +99,11 @@ struct Reducer<'a> {
 }
 
 impl Reducer<'_> {
-    fn class(&mut self, fragment: bool, predicates: Vec<u32>) -> Result<u32, CompileError> {
+    fn class(&mut self, part: Part, predicates: Vec<u32>) -> Result<u32, CompileError> {
         self.listed += predicates.len();
         limit("overlapping port ranges, counted by port and rule", self.listed, MAX_LISTED)?;
-        let hidden = |number: &u32| {
-            let predicate = &self.predicates[*number as usize];
-            predicate.source.is_some() || predicate.flags.is_some()
-        };
-        let fragment = fragment && predicates.iter().any(hidden);
-        Ok(self.classes.number(Class { fragment, predicates }))
+        let hidden = predicates.iter().any(|number| self.predicates[*number as usize].is_hidden_from(part));
+        Ok(self.classes.number(Class { part: if hidden { part } else { Part::Whole }, predicates }))
     }
 
     /// A protocol that is known in every fragment.
@@ -122,10 +118,10 @@ impl Reducer<'_> {
             destination_table: abi::NP_NONE,
             source_table: self.source_table.filter(|_| reads_source).unwrap_or(abi::NP_NONE),
             class_: 0,
-            fragment_class: self.class(true, concerned.clone())?,
+            fragment_class: self.class(Part::Later, concerned.clone())?,
         };
         if general.len() == concerned.len() {
-            record.class_ = self.class(false, general)?;
+            record.class_ = self.class(Part::Whole, general)?;
         } else {
             record.destination_table = self.table(&concerned, &general)?;
         }
@@ -144,7 +140,7 @@ impl Reducer<'_> {
             let mut predicates = general.to_vec();
             predicates.extend(run.holders);
             predicates.sort_unstable();
-            let class = self.class(false, predicates)?;
+            let class = self.class(Part::Whole, predicates)?;
             // More classes than fit are refused by the caller.
             filled.push((run.first, class as u16));
         }
@@ -153,7 +149,7 @@ impl Reducer<'_> {
 
     /// The protocol "not known": later fragments only, and every predicate of the family could be true.
     fn unknown(&mut self, all: Vec<u32>) -> Result<abi::np_protocol, CompileError> {
-        let class = self.class(true, all)?;
+        let class = self.class(Part::Unknown, all)?;
         Ok(abi::np_protocol { destination_table: abi::NP_NONE, source_table: abi::NP_NONE, class_: class, fragment_class: class })
     }
 }

@@ -13,7 +13,7 @@ use netpol_probes::abi;
 
 use super::CompileError;
 use classes::Interned;
-pub(super) use predicate::Predicate;
+pub(super) use predicate::{Part, Predicate};
 
 /// Contents of the `l4_*` maps, and what the rows need to know of the classes.
 pub(super) struct L4 {
@@ -27,6 +27,8 @@ pub(super) struct L4 {
     pub(super) count: u32,
     /// By predicate: classes in which it is true, rising.
     pub(super) classes: Vec<Vec<u32>>,
+    /// By class.
+    pub(super) parts: Vec<Part>,
 }
 
 /// Reduces a list of distinct predicates.
@@ -39,7 +41,7 @@ pub(super) fn reduce(predicates: &[Predicate]) -> Result<L4, CompileError> {
     let destination = destination::reduce(predicates, source_table, &mut tables)?;
     let combined = combine::combine(predicates, &destination.classes, &source.of, &flags.of, &vlans)?;
     let mut of_predicate = vec![Vec::new(); predicates.len()];
-    for (list, class) in combined.classes.lists().iter().zip(0..) {
+    for ((_, list), class) in combined.classes.lists().iter().zip(0..) {
         list.iter().for_each(|predicate| of_predicate[*predicate as usize].push(class));
     }
     Ok(L4 {
@@ -51,8 +53,9 @@ pub(super) fn reduce(predicates: &[Predicate]) -> Result<L4, CompileError> {
         combine: combined.table,
         count: combined.classes.lists().len() as u32,
         classes: of_predicate,
+        parts: combined.classes.lists().iter().map(|(part, _)| *part).collect(),
     })
 }
 
-/// Lists of predicates, numbered as they are met.
-type Lists = Interned<Vec<u32>>;
+/// An L4 class: how much of the packet is there, and the predicates that are true or, where they read what is missing, could be.
+type Seen = (Part, Vec<u32>);

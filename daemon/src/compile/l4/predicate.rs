@@ -9,6 +9,17 @@ pub(super) type Span = (u16, u16);
 
 const TCP: u16 = 6;
 
+/// How much of a packet is there to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in super::super) enum Part {
+    /// All of it.
+    Whole,
+    /// A later fragment: no ports, no ICMP type, no TCP flags.
+    Later,
+    /// A later fragment whose protocol is not known either.
+    Unknown,
+}
+
 /// What a rule asks of a packet besides its addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(in super::super) struct Predicate {
@@ -53,6 +64,16 @@ impl Predicate {
         let ports_fit = !reads_ports || u8::try_from(protocol).is_ok_and(has_ports);
         let icmp_fits = !self.icmp || matches!((family, protocol), (Family::V4, 1) | (Family::V6, 58));
         family_fits && protocol_fits && ports_fit && icmp_fits && (self.flags.is_none() || protocol == TCP)
+    }
+
+    /// Whether it reads something that such a part does not carry: there, it can only be said that it could match.
+    pub(in super::super) fn is_hidden_from(&self, part: Part) -> bool {
+        let reads_l4 = self.destination.is_some() || self.source.is_some() || self.flags.is_some();
+        match part {
+            Part::Whole => false,
+            Part::Later => reads_l4,
+            Part::Unknown => reads_l4 || self.protocol.is_some(),
+        }
     }
 
     /// Whether it could match a later fragment of unknown protocol.

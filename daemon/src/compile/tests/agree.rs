@@ -13,7 +13,7 @@ use crate::policy::model::{Action, DefaultAction, Direction, Hook, Policy, Polic
 use crate::policy::reason::Reason;
 
 pub fn link(ifindex: u32, name: &str) -> LinkFacts {
-    LinkFacts { ifindex, name: name.to_owned(), device: DeviceKind::Ethernet, accepts_router_advertisements: true }
+    LinkFacts { ifindex, name: name.to_owned(), device: DeviceKind::Ethernet, accepts_router_advertisements: true, owners: vec![] }
 }
 
 /// The chain of a packet's hook, be it one that only audit policies make.

@@ -9,7 +9,7 @@ use super::evaluate::{Said, Tables, World, Would};
 use crate::compile::compile;
 use crate::compile::ruleset::{Core, SetSlot};
 use crate::policy::judge::fixture::{chain, host, named_set, peer, policy, rule, set_of, vlan};
-use crate::policy::judge::{IpPacket, L4, Packet, Sender};
+use crate::policy::judge::{Fragment, IpPacket, L4, Packet, Sender};
 use crate::policy::model::*;
 use crate::policy::reason::Reason;
 
@@ -230,4 +230,31 @@ fn too_many_limits_and_audit_policies_are_refused() {
     let audits = |count: i64| set_of((0..count).map(|i| Policy { mode: Mode::Audit, ..policy(&format!("p{i}"), i) }).collect());
     assert_eq!(core(&audits(64)).audit_info.len(), 64);
     assert!(error(&audits(65)).contains("policies in audit mode: 65, and no more than 64"));
+}
+
+/// A later fragment carries no ports, so it could match the rules of all ports; the first one refuses it, within its rate or not.
+#[test]
+fn rates_of_many_ports_do_not_add_up_for_later_fragments() {
+    let port = |i: u32| Rule {
+        protocol: Some(17),
+        destination: peer("", &i.to_string()),
+        limit: limit(1),
+        ..rule(&format!("r{i}"), Action::Allow)
+    };
+    let not_port = |i: u32| {
+        let but = PortRange { first: i as u16, last: i as u16 };
+        Rule { destination: Peer { not_ports: vec![but], ..Peer::default() }, ..port(i) }
+    };
+    let one = core(&host((1..200).map(port).collect()));
+    assert_eq!((one.limits.len(), one.candidates.len()), (199, 199));
+    let many = core(&host((1..=12).map(not_port).collect()));
+    let mut packet = packet("10.0.0.1");
+    if let Some(ip) = &mut packet.ip {
+        let fragment = Fragment { id: 1, protocol: 17, offset: 64, more: false, l4: [0; 20], l4_length: 0 };
+        (ip.protocol, ip.fragment) = (17, Some(fragment));
+    }
+    let wanted = Said { reason: Some(Reason::Fragment), rule: Some(0), would_deny: Vec::new() };
+    assert_eq!(Tables::of(&one).evaluate(0, &packet, &World::default()), wanted);
+    assert_eq!(Tables::of(&many).evaluate(0, &packet, &World::default()), wanted);
+    assert!(error(&host((1..=13).map(not_port).collect())).contains(": 13, and no more than 12"));
 }

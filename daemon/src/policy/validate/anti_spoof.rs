@@ -5,6 +5,7 @@
 use super::address::{Refused, net, refused};
 use super::sets::SetTable;
 use super::words;
+use crate::policy::bogons::{BOGONS, EXCEPTIONS};
 use crate::policy::model::{AntiSpoof, Direction, EndpointKind, Hook, ReversePath, SourceList};
 use crate::schema::document::{AntiSpoofBlock, Strings};
 use crate::schema::place::{At, Report, Span};
@@ -36,7 +37,24 @@ pub(super) fn read(block: &AntiSpoofBlock, sets: &mut SetTable, report: &mut Rep
         let help = "write for example `check_reverse_path = \"strict\"`, or take the block out";
         report.warning(block.span, "`[policy.anti_spoof]` checks nothing").help(help);
     }
+    if anti_spoof.bogons {
+        warn_bogons(block, report);
+    }
     Some(anti_spoof)
+}
+
+/// Warns of allowed sources that `bogons` refuses before anybody asks whether they are allowed.
+fn warn_bogons(block: &AntiSpoofBlock, report: &mut Report) {
+    let (Some(list), Some(bogons)) = (&block.allowed_sources, &block.bogons) else { return };
+    for written in &list.value {
+        let Ok(source) = net(&written.value) else { continue };
+        let refusing = BOGONS.iter().find(|special| special.net.contains(&source));
+        let excepted = EXCEPTIONS.iter().any(|special| special.net.contains(&source) || source.contains(&special.net));
+        let Some(special) = refusing.filter(|_| !excepted) else { continue };
+        let place = report.place(bogons.span);
+        let message = format!("no packet from `{}` is let through: `bogons` refuses {} ({})", written.value, special.net, special.name);
+        report.warning(written.span, message).also(place, "refused because of this").help("take `bogons` out, or the source");
+    }
 }
 
 /// Warns where the policy does not isolate what arrives, which is all that anti-spoof speaks of.

@@ -14,7 +14,6 @@ mod moment;
 mod never;
 mod owner;
 mod peers;
-mod pending;
 mod policies;
 mod ranges;
 mod rates;
@@ -58,6 +57,17 @@ pub fn load_at(snapshot: &mut Snapshot, now: i64) -> Loaded {
     Loaded { policies: if errors.is_empty() { Ok(policies) } else { Err(errors) }, warnings }
 }
 
+/// A duration as policies write it, in seconds.
+///
+/// # Errors
+/// One sentence that quotes the text.
+pub fn duration(text: &str) -> Result<u64, String> {
+    words::duration(text).map_err(|refused| match refused.help {
+        Some(help) => format!("{}; {help}", refused.message),
+        None => refused.message,
+    })
+}
+
 /// The failsafe entries (inbound, outbound) that can be understood in files that are refused.
 pub fn salvage_failsafe(snapshot: &Snapshot) -> (Vec<Failsafe>, Vec<Failsafe>) {
     let mut report = Report::new(snapshot);
@@ -81,7 +91,6 @@ fn validate(documents: &[Document], snapshot: &mut Snapshot, now: i64, report: &
     let written = documents.iter().map(|document| document.policies.len()).sum::<usize>();
     let mut reading = Reading { sets: &mut sets, loose: daemon.conntrack.loose, now };
     let proven = policies::read(documents, &mut reading, report);
-    pending::refuse(documents, report);
     let whole = proven.len() == written && !report.incomplete;
     let tests = tests::read(documents, &proven, whole, report);
     if whole {

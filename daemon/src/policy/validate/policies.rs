@@ -93,18 +93,9 @@ fn one(block: &PolicyBlock, reading: &mut Reading<'_>, report: &mut Report) -> O
         dhcp_client: flag(&block.dhcp_client, false),
         icmpv6_essential: flag(&block.icmpv6_essential, true),
         log_default_deny: flag(&block.log_default_deny, false),
-        ethertypes: match ethertypes {
-            Some(list) => Some(list?),
-            None => None,
-        },
-        anti_spoof: match anti_spoof {
-            Some(anti_spoof) => Some(anti_spoof?),
-            None => None,
-        },
-        xdp: match xdp {
-            Some(xdp) => Some(xdp?),
-            None => None,
-        },
+        ethertypes: words::optional(ethertypes)?,
+        anti_spoof: words::optional(anti_spoof)?,
+        xdp: words::optional(xdp)?,
     })
 }
 

@@ -84,20 +84,11 @@ pub(super) fn rule(block: &RuleBlock, id: Option<String>, reading: &mut Reading<
         destination: destination?,
         icmp: icmp?,
         tcp_flags: tcp_flags?,
-        vlan: match vlan {
-            Some(vlan) => Some(vlan?),
-            None => None,
-        },
+        vlan: words::optional(vlan)?,
         log: block.log.as_ref().is_some_and(|log| log.value),
-        limit: match limit {
-            Some(limit) => Some(limit?),
-            None => None,
-        },
+        limit: words::optional(limit)?,
         reject_with: reject_with?,
-        expires: match expires {
-            Some(expires) => Some(expires?),
-            None => None,
-        },
+        expires: words::optional(expires)?,
         comment: block.comment.as_ref().map(|comment| comment.value.clone()),
     };
     never::warn(&rule, block, reading, report);

@@ -114,10 +114,7 @@ fn packet(block: &PacketBlock, report: &mut Report) -> Option<TestPacket> {
         destination,
         icmp: icmp?,
         tcp_flags: tcp_flags?,
-        vlan: match vlan {
-            Some(vlan) => Some(vlan?),
-            None => None,
-        },
+        vlan: words::optional(vlan)?,
     })
 }
 

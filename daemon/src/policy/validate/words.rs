@@ -40,6 +40,11 @@ pub(super) fn keep<T>(report: &mut Report, span: Span, value: Result<T, Refused>
     value.map_err(|refusal| refuse(report, span, refusal)).ok()
 }
 
+/// What a key says: `Some(None)` where it is absent, `None` where its value was refused.
+pub(super) fn optional<T>(read: Option<Option<T>>) -> Option<Option<T>> {
+    read.map_or(Some(None), |value| value.map(Some))
+}
+
 /// One of a few words.
 pub(super) fn choose<T: Copy>(report: &mut Report, key: &str, word: &At<String>, choices: &[(&str, T)]) -> Option<T> {
     if let Some((_, choice)) = choices.iter().find(|(name, _)| *name == word.value) {

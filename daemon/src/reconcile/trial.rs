@@ -1,0 +1,177 @@
+//! Commit-confirm: a ruleset that is live on trial, and what returns without a word from the administrator.
+//!
+//! The deadline itself stands beside the generation word and is obeyed by the programs, with or without a daemon. Here the
+//! daemon learns of it, and keeps what was rolled back from coming in again by itself.
+
+use std::time::{Duration, Instant};
+
+use log::{error, warn};
+use serde_json::json;
+
+use super::{Candidate, Contested, Kind, Live, Origin, Reconciler, Refusal, check, fallback};
+use crate::kernel::{self, boot_time};
+use crate::source::{self, Snapshot};
+use crate::trigger::control::Response;
+
+/// A ruleset that waits for confirmation.
+pub(super) struct Trial {
+    /// Its content: becomes the last good one when it is confirmed. `None` where the daemon that read it is gone.
+    snapshot: Option<Snapshot>,
+    digest: [u8; 32],
+    /// Boot time, ns.
+    deadline: u64,
+}
+
+/// What was live before.
+pub(super) struct Former {
+    candidate: Candidate,
+    /// When it was replaced.
+    since: Instant,
+}
+
+impl Reconciler {
+    /// `apply --confirm`: makes the directory live; without [`Reconciler::confirm`] in time the former ruleset returns.
+    ///
+    /// # Errors
+    /// The first stage that refused. The running generation is as it was.
+    pub fn apply_on_trial(&mut self, seconds: Option<u64>) -> Result<(), Refusal> {
+        let mut snapshot = source::read(&self.directories.config).map_err(|error| self.note(Refusal::source(&error)))?;
+        let candidate = check(&mut snapshot, Origin::Directory).map_err(|refusal| self.note(refusal))?;
+        let patience = Duration::from_secs(seconds.unwrap_or(candidate.policies.daemon.confirm_timeout));
+        let same = self.live.as_ref().is_some_and(|live| live.origin == Origin::Directory && live.digest == candidate.digest);
+        let fresh = self.former.as_ref().is_some_and(|former| former.since.elapsed() < patience);
+        if same && !fresh && self.trial.is_none() {
+            return Err(Refusal::nothing_to_try());
+        }
+        let deadline = boot_time() + u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX / 2);
+        fallback::keep_trial(&self.directories, Some(candidate.digest));
+        if let Err(refusal) = self.enforce(candidate, Contested::Refuse, Some(deadline)) {
+            fallback::keep_trial(&self.directories, self.trial.as_ref().map(|trial| trial.digest));
+            return Err(self.note(refusal));
+        }
+        self.accepted(snapshot);
+        Ok(())
+    }
+
+    /// `confirm`: what runs counts for good.
+    pub fn confirm(&mut self) -> Response {
+        self.end_trial();
+        let confirmed = self.kernel.as_mut().map_or(Ok(false), |kernel| kernel.confirm());
+        let generation = self.generation();
+        match confirmed {
+            Err(error) => told(3, error.to_string(), generation),
+            Ok(false) => told(1, format!("nothing waits for confirmation; generation {generation} is live"), generation),
+            Ok(true) => {
+                if let Some(snapshot) = self.trial.take().and_then(|trial| trial.snapshot) {
+                    fallback::keep(&self.directories, &snapshot);
+                }
+                fallback::keep_trial(&self.directories, None);
+                told(0, format!("generation {generation} counts for good"), generation)
+            }
+        }
+    }
+
+    /// `rollback`: the former ruleset is live again.
+    pub fn rollback(&mut self) -> Response {
+        self.end_trial();
+        let left = self.live.as_ref().map(|live| live.digest);
+        let done = self.kernel.as_mut().map_or(Ok(None), |kernel| kernel.rollback());
+        match done {
+            Err(error) => told(3, error.to_string(), self.generation()),
+            Ok(None) => told(1, "there is no former ruleset to return to".into(), self.generation()),
+            Ok(Some(_)) => {
+                warn!("rolled back on request: generation {} is live", self.generation());
+                self.return_to_former(left);
+                let generation = self.generation();
+                told(0, format!("generation {generation} is live again; what it replaces stays out until the files change"), generation)
+            }
+        }
+    }
+
+    /// How long the trial still lasts, where there is one.
+    pub fn trial_ends_in(&self) -> Option<Duration> {
+        self.trial.as_ref().map(|trial| Duration::from_nanos(trial.deadline.saturating_sub(boot_time())))
+    }
+
+    /// Follows the programs, for which a deadline that is over has already changed the verdicts. Whether that was so.
+    pub fn end_trial(&mut self) -> bool {
+        if self.trial.as_ref().is_none_or(|trial| boot_time() < trial.deadline) {
+            return false;
+        }
+        error!("generation {} was not confirmed in time: the former ruleset is live again", self.generation());
+        let left = self.trial.as_ref().map(|trial| trial.digest);
+        self.return_to_former(left);
+        true
+    }
+
+    /// Brings the daemon to where the kernel is, or is about to be brought: at the former ruleset.
+    fn return_to_former(&mut self, left: Option<[u8; 32]>) {
+        self.trial = None;
+        self.rolled_back = left;
+        fallback::keep_trial(&self.directories, left);
+        if let Some(left) = left {
+            fallback::restore_former(&self.directories, left);
+        }
+        let former = self.former.take().map(|former| former.candidate).or_else(|| fallback::last_good_candidate(&self.directories));
+        let Some(candidate) = former else {
+            self.last_error = Some("rolled back, but what the former ruleset was made from is no longer known".into());
+            return;
+        };
+        match self.enforce(candidate, Contested::Close, None) {
+            Ok(()) => self.last_error = Some(Refusal::rolled_back().text),
+            Err(refusal) => self.last_error = Some(self.note(refusal).text),
+        }
+        self.former = None;
+    }
+
+    /// What the files say has gone live: as the last good ruleset, or on trial.
+    pub(super) fn note_trial(&mut self, snapshot: Snapshot) {
+        let deadline = self.kernel.as_ref().and_then(|kernel| Some((kernel.pending().ok()?, kernel.deadline().ok()?)));
+        match (deadline, &self.live) {
+            (Some((true, deadline)), Some(live)) => {
+                let digest = live.digest;
+                fallback::keep_trial(&self.directories, Some(digest));
+                self.trial = Some(Trial { snapshot: Some(snapshot), digest, deadline });
+            }
+            _ => {
+                self.trial = None;
+                fallback::keep_trial(&self.directories, None);
+                fallback::keep(&self.directories, &snapshot);
+            }
+        }
+    }
+
+    /// At the start: a trial of the last daemon goes on, or is over and its content stays out.
+    pub(super) fn remember_trial(&mut self) {
+        let kept = fallback::kept_trial(&self.directories);
+        let pending = kernel::inspect(&self.directories.bpffs).ok().flatten().is_some_and(|found| found.pending);
+        self.rolled_back = kept.filter(|_| !pending);
+    }
+
+    /// After `detach` nothing waits.
+    pub(super) fn forget_trial(&mut self) {
+        self.trial = None;
+        self.former = None;
+        self.rolled_back = None;
+        fallback::keep_trial(&self.directories, None);
+    }
+
+    /// Remembers what was live before. What replaces a ruleset on trial does not make that one the former.
+    pub(super) fn replace_live(&mut self, live: Live) {
+        let changed = self.live.as_ref().is_some_and(|before| before.digest != live.digest);
+        if let Some(before) = self.live.replace(live).filter(|_| changed && self.trial.is_none()) {
+            self.former = Some(Former { candidate: before.candidate(), since: Instant::now() });
+        }
+    }
+}
+
+impl Refusal {
+    fn nothing_to_try() -> Self {
+        let text = "the directory's ruleset is live already and for good: there is nothing to confirm";
+        Refusal { kind: Kind::Declined, text: text.to_string(), passing: false }
+    }
+}
+
+fn told(exit: u8, text: String, generation: u32) -> Response {
+    Response { exit, value: json!({ "version": 1, "generation": generation, "done": exit == 0, "text": text }), text }
+}

@@ -1,0 +1,104 @@
+//! Commit-confirm: a ruleset on trial returns by itself, with or without a daemon, and then stays out.
+
+use std::time::Duration;
+
+use netpol_tests::cli::{BAD, DONE, REFUSED};
+use netpol_tests::policy::{VERSION, allow_port, arriving};
+use netpol_tests::{Bench, Daemon, Family, wait};
+
+use crate::matrix::udp_to;
+
+const FILE: &str = "10-test.toml";
+
+/// A file is live only when `apply` says so.
+fn by_hand(port: u16) -> String {
+    let policy = arriving(&allow_port("one", "udp", port));
+    format!("{VERSION}[daemon]\nreload = \"manual\"\n{}", policy.trim_start_matches(VERSION))
+}
+
+fn open(bench: &Bench, port: u16) -> bool {
+    Family::BOTH.iter().all(|f| bench.arrives(&udp_to(*f, port)))
+}
+
+fn becomes(bench: &Bench, port: u16, what: &str) {
+    wait::until(what, Duration::from_secs(8), || open(bench, port));
+}
+
+#[test]
+fn unconfirmed_ruleset_returns_and_stays_out_until_apply() {
+    let Some(bench) = Bench::start(&by_hand(1000)) else { return };
+    bench.net.write(FILE, &by_hand(2000));
+    let answer = bench.cli().run(&["apply", "--confirm", "2s"]).expect(DONE);
+    assert!(answer.out.contains("confirm"), "{}", answer.text());
+    assert!(open(&bench, 2000) && !open(&bench, 1000), "live at once");
+    becomes(&bench, 1000, "the former ruleset returns");
+    assert!(!open(&bench, 2000));
+    wait::until("status says so", Duration::from_secs(8), || bench.cli().last_error().contains("rolled back"));
+    assert_eq!(bench.cli().status()["state"], "degraded");
+    bench.cli().run(&["confirm"]).expect(REFUSED);
+    bench.cli().run(&["apply"]).expect(DONE);
+    assert!(open(&bench, 2000), "apply makes it live after all");
+    assert_eq!(bench.cli().status()["state"], "ok");
+}
+
+#[test]
+fn confirmed_ruleset_stays_and_rollback_returns_to_the_former() {
+    let Some(bench) = Bench::start(&by_hand(1000)) else { return };
+    bench.net.write(FILE, &by_hand(2000));
+    bench.cli().run(&["apply", "--confirm", "3s"]).expect(DONE);
+    bench.cli().run(&["confirm"]).expect(DONE);
+    bench.cli().run(&["confirm"]).expect(REFUSED);
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(open(&bench, 2000) && !open(&bench, 1000), "it counts for good");
+    bench.cli().run(&["rollback"]).expect(DONE);
+    assert!(open(&bench, 1000) && !open(&bench, 2000), "rolled back");
+}
+
+#[test]
+fn deadline_counts_without_a_daemon_and_the_next_one_knows() {
+    let Some(mut bench) = Bench::start(&by_hand(1000)) else { return };
+    bench.net.write(FILE, &by_hand(2000));
+    bench.cli().run(&["apply", "--confirm", "2s"]).expect(DONE);
+    bench.daemon.kill();
+    assert!(open(&bench, 2000));
+    becomes(&bench, 1000, "the former ruleset returns with nobody there");
+    bench.daemon = Daemon::start(&bench.net);
+    assert!(open(&bench, 1000) && !open(&bench, 2000), "what was rolled back stays out");
+    assert_eq!(bench.cli().status()["state"], "degraded");
+}
+
+#[test]
+fn restarted_daemon_keeps_the_trial_and_can_confirm_it() {
+    let Some(mut bench) = Bench::start(&by_hand(1000)) else { return };
+    bench.net.write(FILE, &by_hand(2000));
+    bench.cli().run(&["apply", "--confirm", "6s"]).expect(DONE);
+    bench.daemon.kill();
+    bench.daemon = Daemon::start(&bench.net);
+    assert!(open(&bench, 2000));
+    bench.cli().run(&["confirm"]).expect(DONE);
+    std::thread::sleep(Duration::from_secs(6));
+    assert!(open(&bench, 2000) && !open(&bench, 1000));
+}
+
+#[test]
+fn content_that_the_watcher_made_live_a_moment_ago_can_be_put_on_trial() {
+    let automatic = |port| arriving(&allow_port("one", "udp", port));
+    let Some(bench) = Bench::start(&automatic(1000)) else { return };
+    bench.net.write(FILE, &automatic(2000));
+    becomes(&bench, 2000, "the watcher's reload");
+    bench.cli().run(&["apply", "--confirm", "3s"]).expect(DONE);
+    assert!(open(&bench, 2000));
+    becomes(&bench, 1000, "the ruleset before the watcher's returns");
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(open(&bench, 1000) && !open(&bench, 2000), "and the watcher does not bring it in again");
+    bench.net.write(FILE, &automatic(3000));
+    becomes(&bench, 3000, "files that change again are followed");
+}
+
+#[test]
+fn nonsense_is_refused_and_changes_nothing() {
+    let Some(bench) = Bench::start(&by_hand(1000)) else { return };
+    bench.cli().run(&["apply", "--confirm", "soon"]).expect(BAD);
+    bench.cli().run(&["rollback"]).expect(REFUSED);
+    assert!(open(&bench, 1000));
+}
