@@ -17,9 +17,9 @@ use crate::plan::Observed;
 /// Share of the time that may go into reading routes that never come to rest: one part in so many.
 const SHARE: u32 = 4;
 
-/// Whether a record asks for the reverse path.
+/// Whether a record asks for the reverse path, or (SYN cookies) for the addresses of this host.
 fn asks(record: &abi::np_link) -> bool {
-    record.flags & (abi::NP_LINK_REVERSE_STRICT | abi::NP_LINK_REVERSE_LOOSE) != 0
+    record.flags & (abi::NP_LINK_REVERSE_STRICT | abi::NP_LINK_REVERSE_LOOSE | abi::NP_LINK_SYN_COOKIES) != 0
 }
 
 /// Fills the copy where the ruleset, or a generation that may judge packets again, asks for it; else empties it. Tells whether it
