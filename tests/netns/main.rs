@@ -22,6 +22,7 @@ mod order;
 mod refused;
 mod reject;
 mod reject_wire;
+mod syn_cookies;
 mod xdp_deny_sets;
 
 mod anti_spoof;
