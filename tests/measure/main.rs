@@ -2,6 +2,7 @@
 
 mod hot_plug;
 mod limits;
+mod routes;
 mod save_to_enforced;
 mod start;
 mod syn_flood;

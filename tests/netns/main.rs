@@ -23,6 +23,8 @@ mod order;
 mod refused;
 mod reject;
 mod reject_wire;
+mod reverse_path;
+mod syn_cookies;
 mod xdp_deny_sets;
 
 mod anti_spoof;
@@ -39,6 +41,7 @@ mod conntrack_tcp;
 mod conntrack_udp;
 mod rejudge;
 
+mod adopt;
 mod bad_files;
 mod commands;
 mod confirm;

@@ -113,7 +113,13 @@ fn named_interfaces(policies: &PolicySet) -> Vec<LinkFacts> {
     let device = |name: &str| if name == "lo" { DeviceKind::Loopback } else { DeviceKind::Ethernet };
     (1u32..)
         .zip(names)
-        .map(|(ifindex, name)| LinkFacts { ifindex, name: name.to_string(), device: device(name), accepts_router_advertisements: true })
+        .map(|(ifindex, name)| LinkFacts {
+            ifindex,
+            name: name.to_string(),
+            device: device(name),
+            accepts_router_advertisements: true,
+            owners: Vec::new(),
+        })
         .collect()
 }
 

@@ -17,6 +17,8 @@ use crate::trigger::{Trigger, control, files, links, metrics, signals};
 
 mod event_log;
 
+/// Containers and machines that policies name are looked for this often: their managers write their files after the interface appears.
+const OWNERS: Duration = Duration::from_secs(1);
 /// Expired flows are deleted this often.
 const SWEEP: Duration = Duration::from_secs(5);
 /// After a reload that found the files moving, or did its work half.
@@ -100,8 +102,9 @@ struct Service {
 
 impl Service {
     fn serve(mut self, triggers: &Receiver<Trigger>) -> anyhow::Result<u8> {
-        let patience = systemd::watchdog().map_or(SWEEP, |interval| SWEEP.min(interval / 3));
+        let patience = systemd::watchdog().map_or(OWNERS, |interval| OWNERS.min(interval / 3));
         let mut swept = Instant::now();
+        let mut looked_for_owners = swept;
         loop {
             let usual = if self.retry.is_some() { RETRY } else { patience };
             let wait = self.reconciler.trial_ends_in().map_or(usual, |left| usual.min(left));
@@ -120,6 +123,10 @@ impl Service {
             }
             if pending.routes && self.routes.is_none() {
                 self.routes = Some(self.routes_rest);
+            }
+            if looked_for_owners.elapsed() >= OWNERS {
+                looked_for_owners = Instant::now();
+                pending.links |= self.reconciler.owners_moved();
             }
             systemd::alive();
             if pending.stop {

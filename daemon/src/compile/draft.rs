@@ -52,7 +52,7 @@ pub(super) struct SourceRate<'a> {
 impl<'a> Draft<'a> {
     /// `None` if no policy selects the interface.
     pub(super) fn of(set: &'a PolicySet, facts: &'a LinkFacts) -> Result<Option<Draft<'a>>, CompileError> {
-        let selects = |policy: &&Policy| policy.interfaces.selects(&facts.name);
+        let selects = |policy: &&Policy| policy.selects(&facts.name, &facts.owners);
         let policies: Vec<(u32, &Policy)> = (0..).zip(&set.policies).filter(|(_, policy)| selects(policy)).collect();
         let Some((_, first)) = policies.first() else { return Ok(None) };
         let kind = first.endpoint;

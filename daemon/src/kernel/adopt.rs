@@ -12,6 +12,7 @@ use super::maps::Map;
 use super::route_tables::{self, Departure, RouteQuery};
 use super::routes::words;
 use super::sockets::{self, Socket};
+use super::stacking::Stacking;
 use super::sys::boot_time;
 use crate::compile::routes::{ReversePaths, Way};
 
@@ -38,40 +39,71 @@ pub struct Adopted {
     pub left_out: usize,
 }
 
-/// Sockets and routes of one moment.
+/// Routes, interfaces and sockets of one moment.
 pub struct Standing {
-    sockets: Vec<Socket>,
-    listening: HashSet<(u8, u16)>,
     paths: ReversePaths,
+    stacking: Stacking,
     query: RouteQuery,
-    loopback: Option<u32>,
+    /// Asked for with the first interface that any route leads out of.
+    sockets: Option<Sockets>,
+}
+
+/// Sockets by what they do.
+struct Sockets {
+    connected: Vec<(Socket, (IpAddr, u16))>,
+    /// Protocols and ports at which somebody waits to be spoken to.
+    listening: HashSet<(u8, u16)>,
+}
+
+impl Sockets {
+    fn look() -> Result<Sockets> {
+        let (mut connected, mut listening) = (Vec::new(), HashSet::new());
+        for socket in sockets::list()? {
+            match socket.remote {
+                Some(remote) => connected.push((socket, remote)),
+                None => {
+                    listening.insert((socket.protocol, socket.local.1));
+                }
+            }
+        }
+        Ok(Sockets { connected, listening })
+    }
 }
 
 impl Standing {
     /// Looks.
-    pub fn look(loopback: Option<u32>) -> Result<Standing> {
+    pub fn look() -> Result<Standing> {
         let paths = ReversePaths::of(&route_tables::list()?);
-        let (sockets, others): (Vec<Socket>, Vec<Socket>) = sockets::list()?.into_iter().partition(|socket| socket.remote.is_some());
-        let listening = others.iter().map(|socket| (socket.protocol, socket.local.1)).collect();
-        Ok(Standing { sockets, listening, paths, query: RouteQuery::open()?, loopback })
+        Ok(Standing { paths, stacking: Stacking::look()?, query: RouteQuery::open()?, sockets: None })
     }
 
-    /// Writes the flows of one interface.
+    /// Writes the flows of one interface: of what leaves through it, and through what stands on it (VLAN devices, its bridge).
     pub fn adopt(&mut self, connections: &Map, ifindex: u32, stamp: Stamp) -> Result<Adopted> {
         let mut adopted = Adopted::default();
-        for position in 0..self.sockets.len() {
-            let Some(socket) = self.sockets.get(position).copied() else { continue };
-            let Some(remote) = socket.remote else { continue };
-            if !self.leaves_through(&socket, remote, ifindex)? {
-                continue;
-            }
-            let server = self.listening.contains(&(socket.protocol, socket.local.1));
-            match connections.insert_new(&key(&socket, remote, ifindex), &flow(&socket, server, stamp))? {
-                Some(true) => adopted.flows += 1,
-                Some(false) => {}
-                None => adopted.left_out += 1,
+        let mut carried = self.stacking.carried_by(ifindex);
+        carried.retain(|(upper, _)| self.paths.leads_out_of(*upper) || self.stacking.is_loopback(*upper));
+        if carried.is_empty() {
+            return Ok(adopted);
+        }
+        let sockets = match self.sockets.take() {
+            Some(sockets) => sockets,
+            None => Sockets::look()?,
+        };
+        for (upper, vlan) in carried {
+            for (socket, remote) in &sockets.connected {
+                if !self.leaves_through(socket, *remote, upper)? {
+                    continue;
+                }
+                let server = sockets.listening.contains(&(socket.protocol, socket.local.1));
+                let key = abi::np_flow_key { ifindex, vlan, ..key(socket, *remote) };
+                match connections.insert_new(&key, &flow(socket, server, stamp))? {
+                    Some(true) => adopted.flows += 1,
+                    Some(false) => {}
+                    None => adopted.left_out += 1,
+                }
             }
         }
+        self.sockets = Some(sockets);
         Ok(adopted)
     }
 
@@ -85,7 +117,7 @@ impl Standing {
             Way::Out(links) if links.len() == 1 && socket.bound == 0 => return Ok(true),
             Way::Out(_) => {}
             // An address of this host.
-            Way::Refused if self.loopback != Some(ifindex) => return Ok(false),
+            Way::Refused if !self.stacking.is_loopback(ifindex) => return Ok(false),
             Way::Refused => {}
         }
         let Socket { protocol, local: source, bound, mark, uid, .. } = *socket;
@@ -99,10 +131,10 @@ fn link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.segments()[0] & 0xffc0 == 0xfe80)
 }
 
-fn key(socket: &Socket, remote: (IpAddr, u16), ifindex: u32) -> abi::np_flow_key {
+/// Without interface and tags.
+fn key(socket: &Socket, remote: (IpAddr, u16)) -> abi::np_flow_key {
     let (family, remote_address) = family_and_words(remote.0);
     abi::np_flow_key {
-        ifindex,
         family,
         protocol: socket.protocol,
         remote_port: remote.1,
@@ -142,4 +174,118 @@ pub fn forget(connections: &Map, ifindex: u32) -> Result<()> {
         let of_link: Vec<abi::np_flow_key> = keys.iter().filter(|key| key.ifindex == ifindex).copied().collect();
         of_link.chunks(CHUNK).try_for_each(|chunk| connections.delete_all(chunk).map(|_count| ()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::super::bpf::MapFacts;
+    use super::super::lifecycle::{Bench, index, reach, ruleset};
+    use super::super::tests::needs_root;
+    use super::super::{Entry, Kernel, Shot, links};
+    use super::*;
+    use crate::compile::ruleset::DeviceKind;
+    use crate::plan::Action;
+    use crate::plan::action::Target;
+    use crate::policy::model::{Adopt, Hook};
+
+    const SECOND: u64 = 1_000_000_000;
+    const STAMP: Stamp = Stamp { generation: 7, epoch: 3 };
+
+    /// A map as `connections` is, with so much room.
+    fn table(room: u32) -> Map {
+        let value_size = size_of::<abi::np_flow>() as u32;
+        Map::create("flows", MapFacts { kind: 1, key_size: 48, value_size, max_entries: room, flags: 0 }).unwrap()
+    }
+
+    /// Connections over the loopback device: each is two flows, one of each end.
+    fn connections(count: usize) -> (TcpListener, Vec<(TcpStream, TcpStream)>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let pairs = (0..count).map(|_| (TcpStream::connect(at).unwrap(), listener.accept().unwrap().0)).collect();
+        (listener, pairs)
+    }
+
+    fn loopback() -> u32 {
+        links::list().unwrap().values().find(|link| link.device() == Some(DeviceKind::Loopback)).unwrap().ifindex
+    }
+
+    #[test]
+    fn both_ends_of_a_connection_over_the_loopback_device_become_flows_once() {
+        needs_root!();
+        let _bench = Bench::new("adopt-lo");
+        assert!(std::process::Command::new("timeout").args(["5", "ip", "link", "set", "lo", "up"]).status().unwrap().success());
+        let (listener, _pairs) = connections(3);
+        let (table, lo) = (table(100), loopback());
+        let mut standing = Standing::look().unwrap();
+        assert_eq!(standing.adopt(&table, lo, STAMP).unwrap(), Adopted { flows: 6, left_out: 0 });
+        let mut flows: Vec<(abi::np_flow_key, abi::np_flow)> = table.all().unwrap();
+        let port = listener.local_addr().unwrap().port();
+        for (key, flow) in &flows {
+            let server = key.local_port == port;
+            assert_eq!(u32::from(flow.opener), if server { abi::NP_HOOK_INGRESS } else { abi::NP_HOOK_EGRESS });
+            assert_eq!((flow.generation, flow.epoch, flow.rule, u32::from(flow.state)), (7, 3, abi::NP_NONE, abi::NP_FLOW_ESTABLISHED));
+        }
+        // What is there is never touched, whoever made it.
+        let (key, flow) = flows.remove(0);
+        table.set(&key, &abi::np_flow { rule: 9, ..flow }).unwrap();
+        let again = Stamp { generation: 8, epoch: 3 };
+        assert_eq!(standing.adopt(&table, lo, again).unwrap(), Adopted::default());
+        assert_eq!(table.get::<_, abi::np_flow>(&key).unwrap().map(|flow| (flow.rule, flow.generation)), Some((9, 7)));
+        forget(&table, lo + 1).unwrap();
+        assert_eq!(table.all::<abi::np_flow_key, abi::np_flow>().unwrap().len(), 6);
+        forget(&table, lo).unwrap();
+        assert!(table.all::<abi::np_flow_key, abi::np_flow>().unwrap().is_empty());
+    }
+
+    #[test]
+    fn full_table_leaves_connections_out_and_says_how_many() {
+        needs_root!();
+        let _bench = Bench::new("adopt-full");
+        assert!(std::process::Command::new("timeout").args(["5", "ip", "link", "set", "lo", "up"]).status().unwrap().success());
+        let (_listener, _pairs) = connections(5);
+        let (table, lo) = (table(4), loopback());
+        let adopted = Standing::look().unwrap().adopt(&table, lo, STAMP).unwrap();
+        assert_eq!((adopted.flows, adopted.left_out), (4, 6));
+    }
+
+    /// A segment in the middle of a connection (ACK).
+    fn segment(kernel: &Kernel, port: u16) -> u32 {
+        let mut bytes = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+        bytes.extend([0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 2, 10, 0, 0, 1]);
+        bytes.extend(port.to_be_bytes());
+        bytes.extend([0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 0, 0, 0, 0, 0]);
+        let entry = Entry::Tc(DeviceKind::Ethernet, Hook::Ingress);
+        kernel.test_run(Shot { entry, ifindex: index(kernel, "np0"), bytes: &bytes, gso_size: 0 }).unwrap().verdict
+    }
+
+    #[test]
+    fn mid_stream_segments_open_flows_for_a_minute_and_not_longer() {
+        needs_root!();
+        const SHOT: u32 = 2;
+        let bench = Bench::new("adopt-window");
+        let mut kernel = bench.open();
+        let mut wanted = ruleset(&kernel, abi::NP_ALLOW, &["np0"]);
+        wanted.core.adopt = Adopt::All;
+        reach(&mut kernel, &wanted);
+        let ifindex = index(&kernel, "np0");
+        let record = kernel.observe().unwrap().records[&(1, ifindex)];
+        let left = record.adopt_until.saturating_sub(boot_time());
+        assert!((50 * SECOND..=60 * SECOND).contains(&left), "{left} ns");
+        assert_ne!(segment(&kernel, 1), SHOT, "the rules allow it");
+
+        // As if the minute were over.
+        let link = Target { ifindex, name: "np0".into() };
+        let past = abi::np_link { adopt_until: boot_time() - SECOND, ..record };
+        let late = [Action::WriteRecord { generation: 1, link, record: past, xdp: false, before: Some(record) }];
+        kernel.execute(&wanted, &Default::default(), &late).unwrap();
+        assert_eq!(segment(&kernel, 2), SHOT, "no flow, and none may be opened any more");
+        assert_ne!(segment(&kernel, 1), SHOT, "the one that was opened in time goes on");
+        // The record is as it should be, and the next generation has no minute of its own.
+        assert_eq!(crate::plan::plan(&wanted, &kernel.observe().unwrap()), []);
+        wanted.core.slot.flags = abi::NP_SLOT_KEEP;
+        reach(&mut kernel, &wanted);
+        assert_eq!(segment(&kernel, 3), SHOT);
+    }
 }

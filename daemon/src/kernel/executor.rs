@@ -17,8 +17,8 @@ use super::error::{Error, Result};
 use super::generation::Site;
 use super::pins::{self, LinkPin};
 use super::shared::need;
-use super::{Kernel, Outcome, attach, attach_tcx, attach_xdp, bpf, counters, generation, links, objects};
-use crate::compile::ruleset::{Core, DeviceKind};
+use super::{Kernel, Outcome, attach, attach_tcx, attach_xdp, bpf, counters, generation, objects};
+use crate::compile::ruleset::Core;
 use crate::plan::Action;
 use crate::plan::action::Target;
 use crate::plan::observed::GenerationWord;
@@ -162,12 +162,10 @@ impl Run<'_> {
 
     fn adopt(&mut self, generation: u32, link: &Target) -> Result<()> {
         let maps = &self.kernel.maps;
-        if self.standing.is_none() {
-            let interfaces = links::list()?;
-            let loopback = interfaces.values().find(|link| link.device() == Some(DeviceKind::Loopback)).map(|link| link.ifindex);
-            self.standing = Some(Standing::look(loopback)?);
-        }
-        let Some(standing) = &mut self.standing else { return Ok(()) };
+        let standing = match &mut self.standing {
+            Some(standing) => standing,
+            none => none.insert(Standing::look()?),
+        };
         let word: Option<abi::np_word> = need(maps, "generation")?.get(&0u32)?;
         let stamp = Stamp { generation, epoch: word.unwrap_or_default().set_epoch };
         let adopted = standing.adopt(need(maps, "connections")?, link.ifindex, stamp)?;

@@ -68,7 +68,7 @@ pub(crate) fn ruleset(kernel: &Kernel, default_action: u32, names: &[&str]) -> R
         }],
         ..Core::default()
     };
-    let facts = kernel.links().unwrap();
+    let facts = kernel.links(&BTreeMap::new()).unwrap();
     let wanted = facts.iter().filter(|fact| names.contains(&fact.name.as_str()));
     let links = wanted.map(|fact| (fact.ifindex, link_plan(fact))).collect();
     Ruleset { core, links }
@@ -85,15 +85,15 @@ fn link_plan(fact: &LinkFacts) -> LinkPlan {
     }
 }
 
-fn reach(kernel: &mut Kernel, wanted: &Ruleset) -> Outcome {
+pub(super) fn reach(kernel: &mut Kernel, wanted: &Ruleset) -> Outcome {
     let actions = plan(wanted, &kernel.observe().unwrap());
     let outcome = kernel.execute(wanted, &Contents::default(), &actions).unwrap();
     assert_eq!(outcome.failures, Vec::<String>::new());
     outcome
 }
 
-fn index(kernel: &Kernel, name: &str) -> u32 {
-    kernel.links().unwrap().iter().find(|fact| fact.name == name).unwrap().ifindex
+pub(super) fn index(kernel: &Kernel, name: &str) -> u32 {
+    kernel.links(&BTreeMap::new()).unwrap().iter().find(|fact| fact.name == name).unwrap().ifindex
 }
 
 /// An Ethernet frame with a UDP datagram; `port` makes it a new flow.

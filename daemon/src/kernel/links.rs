@@ -20,6 +20,8 @@ pub struct Interface {
     pub name: String,
     /// `ARPHRD_*` of linux/if_arp.h.
     pub hardware: u16,
+    /// Number of the network namespace that the other end is in, where that is another one.
+    pub peer_namespace: Option<i32>,
     /// XDP program's id and whether it runs in the driver.
     pub xdp: Option<(u32, bool)>,
 }
@@ -52,6 +54,7 @@ const ARPHRD_IP6GRE: u16 = 823;
 const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_XDP: u16 = 43;
 const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
@@ -74,6 +77,7 @@ pub fn facts(interfaces: &BTreeMap<u32, Interface>) -> Vec<LinkFacts> {
             name: link.name.clone(),
             device,
             accepts_router_advertisements: accepts_router_advertisements(&link.name),
+            owners: Vec::new(),
         })
         .collect()
 }
@@ -85,10 +89,12 @@ fn accepts_router_advertisements(name: &str) -> bool {
 
 /// Body of RTM_NEWLINK: `struct ifinfomsg` (family, pad, type, index, flags, change), then attributes.
 fn parse_link(body: &[u8]) -> Option<Interface> {
-    let mut link = Interface { ifindex: u32_at(body, 4)?, name: String::new(), hardware: u16_at(body, 2)?, xdp: None };
+    let mut link =
+        Interface { ifindex: u32_at(body, 4)?, name: String::new(), hardware: u16_at(body, 2)?, peer_namespace: None, xdp: None };
     for (kind, value) in attributes(body.get(16..)?) {
         match kind {
             IFLA_IFNAME => link.name = String::from_utf8_lossy(value).trim_end_matches('\0').to_string(),
+            IFLA_LINK_NETNSID => link.peer_namespace = value.try_into().ok().map(i32::from_ne_bytes),
             IFLA_XDP => link.xdp = parse_xdp(value),
             _ => {}
         }
@@ -126,7 +132,10 @@ mod tests {
         push_attribute(&mut xdp, IFLA_XDP_PROG_ID, &9u32.to_ne_bytes());
         push_attribute(&mut body, IFLA_XDP | 0x8000, &xdp);
         let link = parse_link(&body).unwrap();
-        assert_eq!(link, Interface { ifindex: 7, name: "eth0".into(), hardware: libc::ARPHRD_ETHER, xdp: Some((9, false)) });
+        assert_eq!(
+            link,
+            Interface { ifindex: 7, name: "eth0".into(), hardware: libc::ARPHRD_ETHER, peer_namespace: None, xdp: Some((9, false)) }
+        );
         assert_eq!(link.device(), Some(DeviceKind::Ethernet));
     }
 

@@ -25,6 +25,7 @@ pub(crate) mod lifecycle;
 mod links;
 mod maps;
 mod netlink;
+mod netns;
 mod objects;
 mod observe;
 mod pins;
@@ -35,11 +36,15 @@ mod set_tests;
 mod sets;
 mod shared;
 mod sockets;
+mod stacking;
 mod sys;
 mod test_run;
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod verdicts;
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -58,8 +63,10 @@ pub use test_run::{Entry, Shot, TestRun};
 
 use crate::compile::routes::{Held, ReversePaths};
 use crate::compile::ruleset::{LinkFacts, Ruleset};
+use crate::owners::Claim;
 use crate::plan::observed::{GenerationWord, TcAttachment};
 use crate::plan::{self, Action, Observed};
+use crate::policy::model::Owner;
 use crate::sets::content::Contents;
 
 /// Names of the interfaces of this network namespace; needs no root.
@@ -136,8 +143,18 @@ impl Kernel {
     }
 
     /// The interfaces of this network namespace that programs of ours can judge: those that carry Ethernet or bare IP.
-    pub fn links(&self) -> Result<Vec<LinkFacts>> {
-        Ok(links::facts(&links::list()?))
+    /// `claims` says how the interfaces of each owner are found.
+    pub fn links(&self, claims: &BTreeMap<Owner, Claim>) -> Result<Vec<LinkFacts>> {
+        let interfaces = links::list()?;
+        let mut facts = links::facts(&interfaces);
+        for (owner, claim) in claims {
+            let owned = match claim {
+                Claim::Interfaces(list) => list.clone(),
+                Claim::Process(process) => netns::leading_to(interfaces.values(), *process)?,
+            };
+            facts.iter_mut().filter(|fact| owned.contains(&fact.ifindex)).for_each(|fact| fact.owners.push(owner.clone()));
+        }
+        Ok(facts)
     }
 
     /// What is there.
@@ -189,7 +206,7 @@ impl Kernel {
 
     /// Makes the former generation the running one; the one it replaces becomes the former. `None`: there is no former one.
     pub fn rollback(&mut self) -> Result<Option<GenerationWord>> {
-        let actions = plan::rollback(&self.observe()?, &self.links()?);
+        let actions = plan::rollback(&self.observe()?, &self.links(&BTreeMap::new())?);
         if actions.is_empty() {
             return Ok(None);
         }

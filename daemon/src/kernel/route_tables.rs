@@ -276,7 +276,7 @@ mod tests {
         for line in [
             "route add default via 10.1.0.9",
             "route add default via 10.2.0.9 table 100",
-            "route add 192.0.2.0/24 nexthop via 10.1.0.9 nexthop via 10.2.0.9 table 7000",
+            "route add 192.0.2.0/24 table 7000 nexthop via 10.1.0.9 nexthop via 10.2.0.9",
             "route add blackhole 198.51.100.0/24",
             "route add unreachable 203.0.113.0/24 table 100",
             "-6 route add default via 2001:db8:1::9",

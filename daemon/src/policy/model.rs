@@ -377,6 +377,13 @@ pub struct SourceList {
 }
 
 impl Policy {
+    /// Whether it is for an interface of that name, which leads to those owners.
+    pub fn selects(&self, interface: &str, owners: &[Owner]) -> bool {
+        self.owner
+            .as_ref()
+            .map_or_else(|| self.interfaces.selects(interface), |owner| owners.contains(owner) && !self.interfaces.excludes(interface))
+    }
+
     /// Rules and default of one direction, if the policy isolates it.
     pub fn chain(&self, direction: Direction) -> Option<&Chain> {
         match direction {
@@ -393,6 +400,15 @@ pub struct Owner {
     pub kind: OwnerKind,
     /// As its manager calls it.
     pub name: String,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            OwnerKind::Container => write!(f, "container `{}`", self.name),
+            OwnerKind::Machine => write!(f, "machine `{}`", self.name),
+        }
+    }
 }
 
 /// Who knows the owner.
@@ -414,11 +430,16 @@ pub struct InterfaceSelector {
 }
 
 impl InterfaceSelector {
+    /// Whether a `!glob` takes an interface of that name out.
+    fn excludes(&self, interface: &str) -> bool {
+        self.exclude.iter().any(|p| p.matches(interface))
+    }
+
     /// Whether an interface of that name is selected. The loopback device is selected only by its literal name, never by a glob.
     pub fn selects(&self, interface: &str) -> bool {
         let literal = |p: &glob::Pattern| p.as_str() == interface;
         let included = if interface == "lo" { self.include.iter().any(literal) } else { self.include.iter().any(|p| p.matches(interface)) };
-        included && !self.exclude.iter().any(|p| p.matches(interface))
+        included && !self.excludes(interface)
     }
 }
 

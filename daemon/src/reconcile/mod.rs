@@ -15,7 +15,7 @@ mod set_tests;
 mod sets;
 mod trial;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,9 +27,10 @@ pub use refusal::{Kind, Refusal};
 
 use crate::compile::ruleset::{LinkFacts, Ruleset};
 use crate::compile::{self, CompileError};
-use crate::kernel::{self, Kernel};
+use crate::kernel::{self, Kernel, Outcome};
+use crate::owners::{self, Claim, Roots};
 use crate::plan::{self, Action};
-use crate::policy::model::{OnStop, PolicySet, ReloadMode};
+use crate::policy::model::{OnStop, Owner, PolicySet, ReloadMode};
 use crate::policy::{self, judge};
 use crate::report;
 use crate::report::names::SharedNames;
@@ -81,6 +82,8 @@ pub struct Reconciler {
     /// What keeps the metrics listener from listening.
     metrics_trouble: Option<String>,
     routes: routes::Following,
+    /// How the interfaces of containers and machines were found last.
+    claims: BTreeMap<Owner, Claim>,
     names: SharedNames,
     sets: sets::Sets,
     again: bool,
@@ -104,6 +107,7 @@ impl Reconciler {
             warnings: Vec::new(),
             metrics_trouble: None,
             routes: routes::Following::default(),
+            claims: BTreeMap::new(),
             names: SharedNames::default(),
             sets,
             again: false,
@@ -199,7 +203,8 @@ impl Reconciler {
             Some(kernel) => kernel,
             None => self.kernel.insert(Kernel::open(&self.directories.bpffs, conntrack.max_entries, conntrack.max_half_open)?),
         };
-        let links = kernel.links()?;
+        let claims = owners::claims(&Roots::default(), &owners::named(&candidate.policies));
+        let links = kernel.links(&claims)?;
         let known = self.live.as_ref().and_then(|live| live.compiled(&candidate, &links));
         let (ruleset, closed) = match known {
             Some(ruleset) => (ruleset, self.closed.clone()),
@@ -214,28 +219,32 @@ impl Reconciler {
         let actions = plan::plan_with(&ruleset, &observed, plan::Options { deadline, rebuild });
         let outcome = kernel.execute(&ruleset, &contents, &actions)?;
         let built = |action: &Action| matches!(action, Action::BuildGeneration { generation, .. } if *generation == outcome.generation);
-        self.sets.settle(kernel, &candidate.policies, actions.iter().any(built))?;
-        outcome.notes.iter().for_each(|note| info!("{note}"));
-        for warning in outcome.warnings.iter().filter(|warning| !self.warnings.contains(warning)) {
-            warn!("{warning}");
-        }
+        // What is enforced is enforced: a set that could not be brought up to date is looked at again.
+        let settled = self.sets.settle(kernel, &candidate.policies, actions.iter().any(built));
+        let stale_sets = settled.err().map(|error| format!("dynamic sets: {error}"));
+        let standing: Vec<String> = kernel.warnings().iter().cloned().chain(stale_sets.clone()).collect();
         let committed = outcome.generation != observed.word.running;
-        self.names.learn(outcome.generation, &ruleset);
-        self.warnings = kernel.warnings().iter().cloned().chain(outcome.warnings).collect();
-        self.again = outcome.again;
-        self.link_error = None;
+        self.again = outcome.again || stale_sets.is_some();
         self.routes = routes::Following { in_use, error: None };
-        closed.iter().filter(|text| !self.closed.contains(text)).for_each(|text| error!("{text}"));
-        self.closed = closed;
+        self.claims = claims;
+        self.link_error = None;
+        self.tell(outcome, standing, closed, &ruleset);
         if committed {
-            let (rules, links) = (ruleset.core.rules.len(), ruleset.links.len());
-            info!("generation {} is live: {rules} rules on {links} interfaces, from {}", outcome.generation, candidate.origin.sentence());
-            if candidate.policies.policies.is_empty() {
-                warn!("there is no policy: no interface is under policy");
-            }
+            announce(self.generation(), &ruleset, &candidate);
         }
         self.replace_live(Live::new(candidate, links, ruleset));
         Ok(())
+    }
+
+    /// Logs what is new of an execution, and keeps it for `status`.
+    fn tell(&mut self, outcome: Outcome, standing: Vec<String>, closed: Vec<String>, ruleset: &Ruleset) {
+        outcome.notes.iter().for_each(|note| info!("{note}"));
+        self.names.learn(outcome.generation, ruleset);
+        let warnings: Vec<String> = standing.into_iter().chain(outcome.warnings).collect();
+        warnings.iter().filter(|warning| !self.warnings.contains(warning)).for_each(|warning| warn!("{warning}"));
+        self.warnings = warnings;
+        closed.iter().filter(|text| !self.closed.contains(text)).for_each(|text| error!("{text}"));
+        self.closed = closed;
     }
 
     /// Logs a refusal and keeps it for `status`.
@@ -321,6 +330,13 @@ impl Reconciler {
         self.live.as_ref().is_some_and(|live| live.policies.daemon.reload == ReloadMode::Auto)
     }
 
+    /// A container or machine that policies name has come, gone or moved since the interfaces were looked at last.
+    pub fn owners_moved(&self) -> bool {
+        let Some(live) = &self.live else { return false };
+        let named = owners::named(&live.policies);
+        !named.is_empty() && owners::claims(&Roots::default(), &named) != self.claims
+    }
+
     /// Where the live ruleset wants metrics served.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.live.as_ref()?.policies.daemon.metrics
@@ -346,6 +362,14 @@ impl Reconciler {
                 format!("generation {}: {rules} rules on {links} interfaces{trouble}", self.generation())
             }
         }
+    }
+}
+
+fn announce(generation: u32, ruleset: &Ruleset, candidate: &Candidate) {
+    let (rules, links) = (ruleset.core.rules.len(), ruleset.links.len());
+    info!("generation {generation} is live: {rules} rules on {links} interfaces, from {}", candidate.origin.sentence());
+    if candidate.policies.policies.is_empty() {
+        warn!("there is no policy: no interface is under policy");
     }
 }
 

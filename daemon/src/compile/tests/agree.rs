@@ -13,7 +13,7 @@ use crate::policy::model::{Action, DefaultAction, Direction, Hook, Policy, Polic
 use crate::policy::reason::Reason;
 
 pub fn link(ifindex: u32, name: &str) -> LinkFacts {
-    LinkFacts { ifindex, name: name.to_owned(), device: DeviceKind::Ethernet, accepts_router_advertisements: true }
+    LinkFacts { ifindex, name: name.to_owned(), device: DeviceKind::Ethernet, accepts_router_advertisements: true, owners: vec![] }
 }
 
 /// The chain of a packet's hook, be it one that only audit policies make.
@@ -38,7 +38,7 @@ fn compare(set: &PolicySet, ruleset: &Ruleset, packet: &Packet, world: &World) -
     let number = |name: &RuleName| core.rule_info.iter().position(|info| info.policy == name.policy && info.id == name.id).unwrap() as u32;
     let would = |objection: &Objection| match objection {
         Objection::Rule(name) => Would::Rule(number(name)),
-        Objection::Default(name) => Would::Default(core.audit_info.iter().position(|policy| *policy == name.policy).unwrap() as u8),
+        Objection::Default(name) => Would::Default(core.audit_info.iter().position(|audit| audit.policy == name.policy).unwrap() as u8),
     };
     let would_deny = judged.would_deny.iter().map(would).collect();
     let wanted = Said { reason: judged.reason, rule: judged.rule.as_ref().map(number), would_deny };

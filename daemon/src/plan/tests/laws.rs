@@ -282,7 +282,8 @@ fn rollback_attaches_what_the_former_generation_needs_before_its_commit() {
     let (mut observed, first) = running(true);
     reach(&mut observed, &ruleset(2, &[1]), Options::default());
     assert!(!observed.links[&2].attached());
-    let facts = LinkFacts { ifindex: 2, name: "eth2".into(), device: DeviceKind::Ethernet, accepts_router_advertisements: false };
+    let facts =
+        LinkFacts { ifindex: 2, name: "eth2".into(), device: DeviceKind::Ethernet, accepts_router_advertisements: false, owners: vec![] };
     let actions = rollback(&observed, &[facts]);
     assert!(is_commit(actions.last().unwrap()));
     actions.iter().for_each(|action| fake::apply(&mut observed, &first, action));

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::Routes;
+use crate::policy::model::Owner;
 
 /// What the frames of a device begin with, which decides the program variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +29,8 @@ pub struct Interface {
     pub device: DeviceKind,
     /// The kernel's `accept_ra` is not 0 here.
     pub accepts_router_advertisements: bool,
+    /// Containers and machines that it leads to.
+    pub owners: Vec<Owner>,
     /// Until then (ns, on the judge's clock) a mid-stream TCP packet may open a flow; 0 = never. See `adopt_existing`.
     pub adopt_until: u64,
     /// The host's routes; `None` = not known: then the reverse path is not asked.
@@ -39,6 +42,14 @@ impl Interface {
     /// routes not known.
     pub fn named(name: &str) -> Interface {
         let device = if name == "lo" { DeviceKind::Loopback } else { DeviceKind::Ethernet };
-        Interface { ifindex: 1, name: name.to_owned(), device, accepts_router_advertisements: true, adopt_until: 0, routes: None }
+        Interface {
+            ifindex: 1,
+            name: name.to_owned(),
+            device,
+            accepts_router_advertisements: true,
+            owners: Vec::new(),
+            adopt_until: 0,
+            routes: None,
+        }
     }
 }

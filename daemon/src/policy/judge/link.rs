@@ -22,7 +22,7 @@ pub(super) struct Link<'a> {
 impl<'a> Link<'a> {
     /// The interface under the policies that select it; `None` if there is none.
     pub(super) fn of(set: &'a PolicySet, interface: &'a Interface) -> Option<Link<'a>> {
-        let policies: Vec<&Policy> = set.policies.iter().filter(|policy| policy.interfaces.selects(&interface.name)).collect();
+        let policies: Vec<&Policy> = set.policies.iter().filter(|policy| policy.selects(&interface.name, &interface.owners)).collect();
         let kind = policies.first()?.endpoint;
         Some(Link { set, interface, policies, kind })
     }

@@ -14,7 +14,6 @@ mod moment;
 mod never;
 mod owner;
 mod peers;
-mod pending;
 mod policies;
 mod ranges;
 mod rates;
@@ -92,7 +91,6 @@ fn validate(documents: &[Document], snapshot: &mut Snapshot, now: i64, report: &
     let written = documents.iter().map(|document| document.policies.len()).sum::<usize>();
     let mut reading = Reading { sets: &mut sets, loose: daemon.conntrack.loose, now };
     let proven = policies::read(documents, &mut reading, report);
-    pending::refuse(documents, report);
     let whole = proven.len() == written && !report.incomplete;
     let tests = tests::read(documents, &proven, whole, report);
     if whole {

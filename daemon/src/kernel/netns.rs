@@ -1,0 +1,98 @@
+//! Which interfaces of this network namespace lead to a process's: the kernel numbers foreign namespaces, and names the number
+//! with each interface whose other end is there.
+
+use netlink_sys::protocols::NETLINK_ROUTE;
+
+use super::bpf;
+use super::error::Result;
+use super::links::Interface;
+use super::netlink::{Netlink, attributes, push_attribute};
+
+const RTM_GETNSID: u16 = 90;
+/// `NETNSA_NSID` of linux/net_namespace.h.
+const NETNSA_NSID: u16 = 1;
+const NETNSA_PID: u16 = 2;
+
+/// The interfaces whose other end is in the network namespace of a process. None where the process is gone.
+pub fn leading_to<'a>(interfaces: impl Iterator<Item = &'a Interface>, process: u32) -> Result<Vec<u32>> {
+    let Some(number) = number(process)? else { return Ok(Vec::new()) };
+    Ok(interfaces.filter(|link| link.peer_namespace == Some(number)).map(|link| link.ifindex).collect())
+}
+
+/// The number of a process's network namespace, as seen from here; `None` = it has none (no interface leads there), or no process.
+fn number(process: u32) -> Result<Option<i32>> {
+    let mut body = vec![0; 4]; // struct rtgenmsg, padded
+    push_attribute(&mut body, NETNSA_PID, &process.to_ne_bytes());
+    match Netlink::open(NETLINK_ROUTE, "rtnetlink")?.get(RTM_GETNSID, &body, "network namespace", number_in) {
+        Err(error) if matches!(bpf::errno(&error), libc::ESRCH | libc::ENOENT | libc::EINVAL) => Ok(None),
+        answered => answered,
+    }
+}
+
+/// A number below 0: not assigned.
+fn number_in(body: &[u8]) -> Option<i32> {
+    let (_, value) = attributes(body.get(4..)?).find(|(kind, _)| *kind == NETNSA_NSID)?;
+    let number = i32::from_ne_bytes(value.try_into().ok()?);
+    (number >= 0).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::super::links;
+    use super::super::tests::{Namespace, needs_root};
+    use super::*;
+
+    /// A process in a network namespace of its own; ended at the end.
+    struct Container(Child);
+
+    impl Drop for Container {
+        fn drop(&mut self) {
+            self.0.kill().unwrap();
+            self.0.wait().unwrap();
+        }
+    }
+
+    fn ip(arguments: &str) {
+        let status = Command::new("ip").args(arguments.split(' ')).status().unwrap();
+        assert!(status.success(), "ip {arguments}");
+    }
+
+    #[test]
+    fn veth_of_a_container_is_found_by_its_process() {
+        needs_root!();
+        let _here = Namespace::enter();
+        let container = Container(Command::new("unshare").args(["-n", "sleep", "60"]).spawn().unwrap());
+        let process = container.0.id();
+        let own = std::fs::read_link("/proc/thread-self/ns/net").unwrap();
+        while std::fs::read_link(format!("/proc/{process}/ns/net")).unwrap() == own {
+            std::thread::yield_now();
+        }
+        ip("link add outside type veth peer name inside");
+        ip("link add other0 type veth peer name other1");
+        ip(&format!("link set inside netns {process}"));
+        let interfaces = links::list().unwrap();
+        let outside = interfaces.values().find(|link| link.name == "outside").unwrap().ifindex;
+        assert_eq!(leading_to(interfaces.values(), process).unwrap(), vec![outside]);
+    }
+
+    #[test]
+    fn no_interface_leads_to_our_own_namespace_or_to_a_process_that_is_gone() {
+        let interfaces = links::list().unwrap();
+        assert!(leading_to(interfaces.values(), std::process::id()).unwrap().is_empty());
+        assert!(leading_to(interfaces.values(), 0x7fff_fff0).unwrap().is_empty());
+    }
+
+    #[test]
+    fn number_is_read_and_an_unassigned_one_is_none() {
+        let body = |number: i32| {
+            let mut bytes = vec![0; 4];
+            push_attribute(&mut bytes, NETNSA_NSID, &number.to_ne_bytes());
+            bytes
+        };
+        assert_eq!(number_in(&body(3)), Some(3));
+        assert_eq!(number_in(&body(-1)), None);
+        assert_eq!(number_in(&[]), None);
+    }
+}
