@@ -57,7 +57,7 @@ impl Observer {
             match self.0.recv(&mut buffer) {
                 Ok(length) => frames.push(buffer[..length].to_vec()),
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return frames,
-                Err(e) if e.raw_os_error() == Some(libc::ENETDOWN) => {}
+                Err(e) if e.raw_os_error() == Some(libc::ENETDOWN) || e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => panic!("cannot receive: {e}"),
             }
         }
@@ -73,7 +73,7 @@ impl Observer {
                 Ok(length) if buffer[..length].ends_with(end) => return true,
                 Ok(_) => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return false,
-                Err(e) if e.raw_os_error() == Some(libc::ENETDOWN) => {}
+                Err(e) if e.raw_os_error() == Some(libc::ENETDOWN) || e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => panic!("cannot receive: {e}"),
             }
         }

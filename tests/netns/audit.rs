@@ -156,12 +156,8 @@ fn audit_before_an_enforcing_policy_sees_everything_and_decides_nothing() {
             assert!(bench.passes(place.hook, &udp_to(f, 53)), "{place:?} {f:?}: denied by the audit, allowed in truth");
             assert!(bench.passes(place.hook, &udp_to(f, 54)), "{place:?} {f:?}: in no audit rule");
             bench.refused(place.hook, "default", &udp_to(f, 123), "allowed by the audit, denied in truth");
-            bench.refused(
-                place.hook,
-                "no_connection",
-                &Packet::tcp(f.at(1, 2, 1), f.at(1, 1, 2), ACK, 1, 1),
-                "the enforcing policy isolates",
-            );
+            let unasked = Packet::echo(f.host(1, 2), f.host(1, 1), f.echo().1, 7);
+            bench.refused(place.hook, "no_connection", &unasked, "the enforcing policy isolates");
             bench.refused(place.hook, "malformed", &udp_to(f, 53).version(9), "likewise");
         }
         assert_eq!((bench.cli().hits("no-dns"), bench.cli().hits("ntp"), bench.cli().hits("real")), (2, 2, 4), "{place:?}");

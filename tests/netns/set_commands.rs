@@ -238,6 +238,7 @@ fn test_blocks_know_written_elements_only() {
              packet = {{ protocol = \"udp\", source = \"10.1.0.{host}:1\", destination = \"10.1.0.1:53\" }}\nexpect = \"{expect}\"\n"
         )
     };
-    bench.change(&(text() + &test(99, "deny") + &test(8, "allow")));
+    let other = text().replace("[\"fixed\"]", "[\"fixed\"], ports = [7]");
+    bench.change(&(other + &test(99, "deny") + &test(8, "allow")));
     assert!(passes(&bench, Family::V4, 99), "although it lives in truth");
 }

@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 
 use sha2::{Digest, Sha256};
 
-use super::ruleset::{ChainInfo, Core, RuleInfo};
+use super::ruleset::{AuditInfo, ChainInfo, Core, RuleInfo};
 use crate::policy::model::Origin;
 
 /// Feeds everything that is hashed into SHA-256; the 64-bit hash itself is not used.
@@ -67,7 +67,9 @@ pub(super) fn of(core: &Core) -> [u8; 32] {
     (l4_protocols, l4_tables, l4_flags, l4_vlans, l4_dims, l4_combine).hash(&mut feed);
     (rules, failsafe, ethertypes).hash(&mut feed);
     (sets, set_lists, source_checks, macs, cookie_ports).hash(&mut feed);
-    (limits, conditions, condition_expiry, audit_info).hash(&mut feed);
+    (limits, conditions, condition_expiry).hash(&mut feed);
+    audit_info.len().hash(&mut feed);
+    audit_info.iter().for_each(|info| audit(info, &mut feed));
     rule_info.len().hash(&mut feed);
     rule_info.iter().for_each(|info| rule(info, &mut feed));
     chain_info.len().hash(&mut feed);
@@ -85,6 +87,15 @@ fn chain(info: &ChainInfo, feed: &mut Feed) {
     let ChainInfo { policies, direction, hook, default_policy, default_origin } = info;
     (policies, direction, hook, default_policy).hash(feed);
     place(default_origin, feed);
+}
+
+fn audit(info: &AuditInfo, feed: &mut Feed) {
+    let AuditInfo { policy, default_origins } = info;
+    policy.hash(feed);
+    for origin in default_origins {
+        origin.is_some().hash(feed);
+        origin.iter().for_each(|origin| place(origin, feed));
+    }
 }
 
 fn place(origin: &Origin, feed: &mut Feed) {

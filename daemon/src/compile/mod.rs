@@ -35,7 +35,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use netpol_probes::abi;
 
-use crate::policy::model::{Daemon, Mode, PolicySet, SetId};
+use crate::policy::model::{Daemon, Hook, Mode, Policy, PolicySet, SetId};
 use addresses::{Addresses, Classes};
 use chains::{Built, Chains};
 use conditions::Conditions;
@@ -46,7 +46,7 @@ use limits::Limits;
 use links::{Links, Plans};
 use numbering::Numbering;
 use rows::{Extent, Rows};
-use ruleset::{Core, LinkFacts, LinkPlan, Ruleset, SetSlot};
+use ruleset::{AuditInfo, Core, LinkFacts, LinkPlan, Ruleset, SetSlot};
 use sets::DynamicSets;
 
 /// Compiles the policies for the given links. Pure: equal input gives equal output on every machine, in whatever order the links come.
@@ -127,9 +127,14 @@ impl Parts<'_> {
             ethertypes: links.ethertypes(),
             rule_info: numbering.info(),
             chain_info: built.info,
-            audit_info: audits.map(|policy| policy.name.clone()).collect(),
+            audit_info: audits.map(audit_info).collect(),
         }
     }
+}
+
+fn audit_info(policy: &Policy) -> AuditInfo {
+    let origin = |hook| policy.chain(policy.endpoint.direction(hook)).map(|chain| chain.default_origin.clone());
+    AuditInfo { policy: policy.name.clone(), default_origins: [Hook::Ingress, Hook::Egress].map(origin) }
 }
 
 /// What changes while the generation runs: dynamic sets, rates, and the conditions and checks that ask for them.

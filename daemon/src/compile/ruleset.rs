@@ -97,8 +97,8 @@ pub struct Core {
     pub rule_info: Vec<RuleInfo>,
     /// What each chain is called, by chain number. Not part of the maps.
     pub chain_info: Vec<ChainInfo>,
-    /// Names of the policies in audit mode, by `np_rule.audit`. Not part of the maps.
-    pub audit_info: Vec<String>,
+    /// What the policies in audit mode are called, by `np_rule.audit`. Not part of the maps.
+    pub audit_info: Vec<AuditInfo>,
 }
 
 /// What one element of the map `sets` is.
@@ -138,6 +138,15 @@ pub struct RuleInfo {
     pub id: String,
     /// Where it is written.
     pub origin: Origin,
+}
+
+/// A policy in audit mode, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditInfo {
+    /// Its name.
+    pub policy: String,
+    /// Where its default for the packets of a hook (ingress, egress) is written; `None` = it does not speak there.
+    pub default_origins: [Option<Origin>; 2],
 }
 
 /// A chain's name for people.

@@ -18,7 +18,7 @@ pub fn load(snapshot: &mut Snapshot) -> Loaded {
 }
 
 /// Unix time in seconds; a clock before 1970 counts as 1970, so that nothing has expired by it.
-fn unix_now() -> i64 {
+pub(crate) fn unix_now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Reconciler, Refusal};
-use crate::compile::ruleset::{LinkPlan, Ruleset};
+use super::{Live, Reconciler, Refusal};
+use crate::compile::ruleset::LinkPlan;
 use crate::kernel::{self, CounterTotal, boot_time};
 use crate::plan;
 use crate::plan::observed::{LinkObserved, Observed, TcAttachment, XdpObserved};
@@ -25,11 +25,8 @@ impl Reconciler {
     pub fn status(&self) -> kernel::Result<Status> {
         let observed = self.kernel.as_ref().map(kernel::Kernel::observe).transpose()?.unwrap_or_default();
         let totals = self.kernel.as_ref().map(kernel::Kernel::counters).transpose()?.unwrap_or_default();
-        let interfaces: Vec<Interface> = self
-            .live
-            .iter()
-            .flat_map(|live| live.ruleset.links.values().map(|link| interface(link, &live.ruleset, &observed, &totals)))
-            .collect();
+        let interfaces: Vec<Interface> =
+            self.live.iter().flat_map(|live| live.ruleset.links.values().map(|link| interface(link, live, &observed, &totals))).collect();
         let standing = self.closed.iter().chain(&self.routes.error).chain(&self.warnings).chain(&self.metrics_trouble);
         let mut warnings: Vec<String> = standing.cloned().collect();
         match &self.live {
@@ -39,6 +36,7 @@ impl Reconciler {
                     warnings.push("there is no policy: no interface is under policy".into());
                 }
                 warnings.extend(live.warnings.iter().cloned());
+                warnings.extend(live.expired_meanwhile(crate::policy::unix_now()));
                 warnings.extend(live.idle_policies().map(idle));
             }
             None => warnings.push("detached: no interface is under policy until `netpol-ebpf apply`, a reload or a restart".into()),
@@ -169,7 +167,7 @@ fn idle(policy: &Policy) -> String {
     }
 }
 
-fn interface(link: &LinkPlan, ruleset: &Ruleset, observed: &Observed, totals: &[CounterTotal]) -> Interface {
+fn interface(link: &LinkPlan, live: &Live, observed: &Observed, totals: &[CounterTotal]) -> Interface {
     let there = observed.links.get(&link.ifindex).cloned().unwrap_or_default();
     let recorded = observed.records.contains_key(&(observed.word.running, link.ifindex));
     let mut hooks = Vec::new();
@@ -193,7 +191,7 @@ fn interface(link: &LinkPlan, ruleset: &Ruleset, observed: &Observed, totals: &[
             XdpObserved::None | XdpObserved::Foreign { .. } => "off",
         }
         .into(),
-        directions: views(link, ruleset, totals),
+        directions: views(link, live, totals),
     }
 }
 
@@ -212,21 +210,23 @@ fn attachment(link: &LinkObserved) -> &'static str {
     }
 }
 
-fn views(link: &LinkPlan, ruleset: &Ruleset, totals: &[CounterTotal]) -> Vec<View> {
+fn views(link: &LinkPlan, live: &Live, totals: &[CounterTotal]) -> Vec<View> {
+    let core = &live.ruleset.core;
     let kind = if link.record.flags & abi::NP_LINK_WORKLOAD == 0 { EndpointKind::Host } else { EndpointKind::Workload };
     [Direction::Ingress, Direction::Egress]
         .into_iter()
         .map(|direction| {
             let hook = kind.hook(direction);
             let number = link.record.chain[if hook == Hook::Ingress { 0 } else { 1 }] as usize;
-            let chain = ruleset.core.chains.get(number);
+            let chain = core.chains.get(number);
             View {
                 direction: direction_name(direction).into(),
                 hook: if hook == Hook::Ingress { "ingress" } else { "egress" }.into(),
                 isolated: chain.is_some(),
-                policies: ruleset.core.chain_info.get(number).map(|info| info.policies.clone()).unwrap_or_default(),
-                default_origin: chain.and(ruleset.core.chain_info.get(number)).map(|info| info.default_origin.to_string()),
-                default_packets: chain.and(totals.get(ruleset.core.rules.len() + number)).map_or(0, |total| total.packets),
+                audit: live.audits(link, direction),
+                policies: core.chain_info.get(number).map(|info| info.policies.clone()).unwrap_or_default(),
+                default_origin: chain.and(core.chain_info.get(number)).map(|info| info.default_origin.to_string()),
+                default_packets: chain.and(totals.get(core.rules.len() + number)).map_or(0, |total| total.packets),
                 default: chain.map(|chain| if u32::from(chain.default_action) == abi::NP_ALLOW { "allow" } else { "deny" }.to_string()),
             }
         })

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Candidate;
-use crate::compile::ruleset::{LinkFacts, Ruleset};
-use crate::policy::model::{Policy, PolicySet};
+use crate::compile::ruleset::{LinkFacts, LinkPlan, Ruleset};
+use crate::policy::model::{Direction, Mode, Policy, PolicySet};
 
 /// Where a ruleset came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +72,23 @@ impl Live {
     pub(super) fn idle_policies(&self) -> impl Iterator<Item = &Policy> {
         let idle = |policy: &&Policy| self.ruleset.links.values().all(|link| !link.policies.contains(&policy.name));
         self.policies.policies.iter().filter(idle)
+    }
+
+    /// Policies in audit mode that judge a direction of an interface, in order.
+    pub(super) fn audits(&self, link: &LinkPlan, direction: Direction) -> Vec<String> {
+        let judges =
+            |policy: &&Policy| policy.mode == Mode::Audit && policy.chain(direction).is_some() && link.policies.contains(&policy.name);
+        self.policies.policies.iter().filter(judges).map(|policy| policy.name.clone()).collect()
+    }
+
+    /// Rules that held when their files were read and have expired since.
+    pub(super) fn expired_meanwhile(&self, now: i64) -> impl Iterator<Item = String> {
+        let chains = self.policies.policies.iter().flat_map(|policy| policy.ingress.iter().chain(&policy.egress));
+        let expired = chains.flat_map(|chain| &chain.rules).filter(move |rule| rule.expires.is_some_and(|end| end <= now));
+        let said = |start: &str| self.warnings.iter().any(|warning| warning.contains(start));
+        expired.filter(move |rule| !said(&format!("the rule `{}` expired", rule.id))).map(|rule| {
+            format!("{}: the rule `{}` has expired and never matches any more (take it out, or give it a later date)", rule.origin, rule.id)
+        })
     }
 
     /// The same policies, to be enforced on the interfaces that are there now.

@@ -17,9 +17,9 @@ use crate::plan::Observed;
 /// Routes that never come to rest are left alone so many times as long as it took to read them.
 const REST: u32 = 2;
 
-/// Whether a record asks for the reverse path.
+/// Whether a record asks for the reverse path, or (SYN cookies) for the addresses of this host.
 fn asks(record: &abi::np_link) -> bool {
-    record.flags & (abi::NP_LINK_REVERSE_STRICT | abi::NP_LINK_REVERSE_LOOSE) != 0
+    record.flags & (abi::NP_LINK_REVERSE_STRICT | abi::NP_LINK_REVERSE_LOOSE | abi::NP_LINK_SYN_COOKIES) != 0
 }
 
 /// Fills the copy where the ruleset, or a generation that may judge packets again, asks for it; else empties it. Tells whether it

@@ -45,8 +45,9 @@ fn cause(event: &np_event, names: &Names) -> String {
     if let Some(rule) = names.rule(event.generation, event.rule) {
         return format!(" [{}/{} at {}]", rule.policy, rule.id, rule.origin);
     }
-    if let Some(policy) = names.audit(event.generation, event.audit).filter(|_| is_audit(event)) {
-        return format!(" [default of {policy}]");
+    if let Some(audit) = names.audit(event.generation, event.audit).filter(|_| is_audit(event)) {
+        let origin = audit.default_origins.get(usize::from(event.hook)).and_then(Option::as_ref);
+        return format!(" [default of {}{}]", audit.policy, origin.map(|origin| format!(" at {origin}")).unwrap_or_default());
     }
     let by_default = Reason::from_number(event.reason.into()) == Some(Reason::Default);
     match names.chain(event.generation, event.chain) {

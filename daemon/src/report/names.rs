@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::compile::ruleset::{ChainInfo, RuleInfo, Ruleset};
+use crate::compile::ruleset::{AuditInfo, ChainInfo, RuleInfo, Ruleset};
 
 /// Generations whose names are kept: the running one, the former one and one that was judged by a moment ago.
 const KEPT: usize = 3;
@@ -19,7 +19,7 @@ struct Generation {
     rules: Vec<RuleInfo>,
     chains: Vec<ChainInfo>,
     /// Policies in audit mode.
-    audits: Vec<String>,
+    audits: Vec<AuditInfo>,
 }
 
 /// What is known.
@@ -70,8 +70,8 @@ impl Names {
     }
 
     /// A policy in audit mode, by its number.
-    pub fn audit(&self, generation: u32, number: u8) -> Option<&str> {
-        self.generations.get(&generation)?.audits.get(usize::from(number)).map(String::as_str)
+    pub fn audit(&self, generation: u32, number: u8) -> Option<&AuditInfo> {
+        self.generations.get(&generation)?.audits.get(usize::from(number))
     }
 
     /// An interface.

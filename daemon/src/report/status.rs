@@ -71,6 +71,9 @@ pub struct View {
     pub isolated: bool,
     /// Policies of this direction, in order.
     pub policies: Vec<String>,
+    /// Policies in audit mode that judge this direction and decide nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub audit: Vec<String>,
     /// `allow` or `deny`; `null` where not isolated.
     pub default: Option<String>,
     /// Where that default is written.
@@ -123,7 +126,8 @@ impl Interface {
                 }
                 None => "not isolated".into(),
             };
-            line(&mut out, &format!("  {} (the interface's {} hook): {fate}", view.direction, view.hook));
+            let audit = if view.audit.is_empty() { String::new() } else { format!("; audit only: {}", view.audit.join(", ")) };
+            line(&mut out, &format!("  {} (the interface's {} hook): {fate}{audit}", view.direction, view.hook));
         }
         out
     }
@@ -162,6 +166,7 @@ mod tests {
                         direction: "ingress".into(),
                         hook: "egress".into(),
                         isolated: true,
+                        audit: vec![],
                         policies: vec!["web".into()],
                         default: Some("deny".into()),
                         default_origin: Some("a.toml:3:1".into()),
@@ -171,6 +176,7 @@ mod tests {
                         direction: "egress".into(),
                         hook: "ingress".into(),
                         isolated: false,
+                        audit: vec![],
                         policies: vec![],
                         default: None,
                         default_origin: None,

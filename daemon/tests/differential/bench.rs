@@ -5,22 +5,26 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::Duration;
 
 use netpol_ebpf::compile::compile;
-use netpol_ebpf::compile::ruleset::{DeviceKind, LinkFacts};
-use netpol_ebpf::kernel::{Entry, Kernel, Shot as Run, boot_time};
-use netpol_ebpf::plan::plan;
-use netpol_ebpf::policy::judge::{Conntrack, Frame, Interface, Judgement, judge, parse};
+use netpol_ebpf::compile::ruleset::{Core, DeviceKind, LinkFacts, Ruleset};
+use netpol_ebpf::kernel::{CounterTotal, Entry, Kernel, Shot as Run, boot_time};
+use netpol_ebpf::plan::{Options, plan_with};
+use netpol_ebpf::policy::judge::{Conntrack, Frame, Interface, Judgement, Verdict, judge, parse};
 use netpol_ebpf::policy::load;
 use netpol_ebpf::policy::model::{Hook, PolicySet};
 use netpol_ebpf::policy::reason::Reason;
 use netpol_ebpf::schema::render;
-use netpol_ebpf::sets::content::Contents;
 use netpol_ebpf::source::Snapshot;
 use netpol_probes::abi;
 
+use crate::audits::{self, Tally};
 use crate::flows;
-use crate::scenario::{Mismatch, Shot, Stage};
+use crate::living::{self, Living};
+use crate::scenario::{Mismatch, Path as Way, Shot, Stage};
 use crate::sys;
 
 /// Interfaces: `h` are of this host, `w` lead to workloads, `t` begins with the IP header, `n` is never selected.
@@ -30,7 +34,13 @@ pub const ROOM: u32 = 4096;
 
 /// `TC_ACT_UNSPEC` and `TC_ACT_SHOT`, `XDP_PASS` and `XDP_DROP`.
 const TC: (u32, u32) = (u32::MAX, 2);
+/// `TC_ACT_REDIRECT`: the packet was turned into an answer.
+const TC_ANSWERED: u32 = 7;
 const XDP: (u32, u32) = (2, 1);
+
+/// Time in which the adoption of running connections must not end while frames are played, and how exactly the end is told; ns.
+const ADOPTION_ENDS: u64 = 15_000_000_000;
+const TICK: u64 = 10_000_000;
 
 /// One interface as both sides see it.
 struct Link {
@@ -47,7 +57,10 @@ pub struct Bench {
     reasons: sys::Map,
     /// What `reasons` holds, as far as it was looked at.
     counted: Vec<u64>,
-    state: [sys::Map; 3],
+    state: [sys::Map; 4],
+    living: Living,
+    /// What policies in audit mode would have denied in this stage.
+    tally: Tally,
     room: u32,
     mount: PathBuf,
     _namespace: sys::Namespace,
@@ -92,7 +105,9 @@ impl Bench {
             links: LINKS.iter().map(link).collect(),
             reasons: pinned("reasons"),
             counted: vec![0; (abi::NP_HOOKS * abi::NP_MAX_REASONS) as usize],
-            state: [pinned("connections"), pinned("half_open"), pinned("fragments")],
+            state: [pinned("connections"), pinned("half_open"), pinned("fragments"), pinned("buckets")],
+            living: Living::new(),
+            tally: Tally::new(),
             kernel: Some(kernel),
             room,
             mount,
@@ -109,19 +124,40 @@ impl Bench {
         self.links[link].interface.device
     }
 
-    /// Makes the policies the running generation.
-    fn install(&mut self, set: &PolicySet) -> u32 {
+    /// The tables of these policies.
+    pub fn compile(&self, set: &PolicySet) -> Result<Ruleset, String> {
         let facts: Vec<LinkFacts> = self.links.iter().map(|link| link.facts.clone()).collect();
-        let wanted = compile(set, &facts).unwrap();
-        let kernel = self.kernel();
-        let actions = plan(&wanted, &kernel.observe().unwrap());
-        let outcome = kernel.execute(&wanted, &Contents::default(), &actions).unwrap();
+        compile(set, &facts).map_err(|error| error.to_string())
+    }
+
+    /// Makes the policies the running generation, with fresh rates.
+    fn install(&mut self, set: &PolicySet, paths: &[Way]) -> (u32, Core) {
+        let wanted = self.compile(set).unwrap();
+        let kernel = self.kernel.as_mut().unwrap();
+        let ifindexes: Vec<u32> = self.links.iter().map(|link| link.facts.ifindex).collect();
+        kernel.write_routes(&living::to_kernel(paths, &ifindexes)).unwrap();
+        let actions = plan_with(&wanted, &kernel.observe().unwrap(), Options { rebuild: true, ..Options::default() });
+        let outcome = kernel.execute(&wanted, &self.living.contents(set), &actions).unwrap();
         assert_eq!((outcome.failures, outcome.warnings), (Vec::<String>::new(), Vec::<String>::new()));
+        self.state[3].clear::<{ size_of::<abi::np_bucket_key>() }>();
         let (observed, running) = (kernel.observe().unwrap(), kernel.word().running);
+        let routes = Arc::new(living::to_judge(paths, &ifindexes));
         for link in &mut self.links {
-            link.xdp = observed.links.get(&link.facts.ifindex).is_some_and(|there| there.xdp.is_ours());
+            let ifindex = link.facts.ifindex;
+            link.xdp = observed.links.get(&ifindex).is_some_and(|there| there.xdp.is_ours());
+            link.interface.routes = Some(routes.clone());
+            link.interface.adopt_until = observed.records.get(&(running, ifindex)).map_or(0, |record| record.adopt_until);
         }
-        running
+        let ends = self
+            .links
+            .iter()
+            .map(|link| link.interface.adopt_until)
+            .filter(|end| (1..ADOPTION_ENDS).contains(&end.saturating_sub(boot_time())));
+        // The end itself is a moment that both clocks see differently.
+        if let Some(end) = ends.max() {
+            sleep(Duration::from_nanos(end.saturating_sub(boot_time()) + TICK));
+        }
+        (running, wanted.core)
     }
 
     /// Plays all stages, flows being kept from one to the next. Returns what both sides said of each frame.
@@ -130,22 +166,37 @@ impl Bench {
         self.state[1].clear::<{ size_of::<abi::np_flow_key>() }>();
         self.state[2].clear::<{ size_of::<abi::np_fragment_key>() }>();
         let mut conntrack = Conntrack::default();
+        self.living.begin(&mut conntrack);
+        self.tally.clear();
         let mut said = Vec::new();
         for (position, stage) in stages.iter().enumerate() {
-            let set = policies(&stage.text.toml()).unwrap_or_else(|errors| panic!("{errors}"));
-            conntrack.generation = self.install(&set);
+            let mut set = policies(&stage.text.toml()).unwrap_or_else(|errors| panic!("{errors}"));
+            self.living.adopt(&mut set);
+            let (generation, core) = self.install(&set, &stage.paths);
+            conntrack.generation = generation;
+            conntrack.forget_rates();
+            let before = self.kernel().counters().unwrap();
             for (number, shot) in stage.shots.iter().enumerate() {
+                for event in &shot.before {
+                    self.living.happen(event, self.kernel.as_mut().unwrap(), &mut set, &mut conntrack);
+                }
                 if self.is_possible(shot) {
                     let found = self.judge_twice(&set, &mut conntrack, shot);
                     said.push(found.map_err(|what| Mismatch { stage: position, shot: Some(number), what })?);
                 }
             }
-            let all = self.kernel().flows().unwrap();
-            let by_generation = self.room == ROOM;
-            flows::compare(&flows::of_judge(&conntrack, by_generation), &flows::of_kernel(&all, by_generation))
-                .map_err(|what| Mismatch { stage: position, shot: None, what })?;
+            self.settle_stage(&conntrack, &core, &before).map_err(|what| Mismatch { stage: position, shot: None, what })?;
         }
         Ok(said)
+    }
+
+    /// Whether both sides remember the same flows, and have counted the same objections.
+    fn settle_stage(&mut self, conntrack: &Conntrack, core: &Core, before: &[CounterTotal]) -> Result<(), String> {
+        let (all, after) = (self.kernel().flows().unwrap(), self.kernel().counters().unwrap());
+        let by_generation = self.room == ROOM;
+        flows::compare(&flows::of_judge(conntrack, by_generation), &flows::of_kernel(&all, by_generation))?;
+        let (judge, programs) = (std::mem::take(&mut self.tally), audits::counted(core, before, &after));
+        if judge == programs || !by_generation { Ok(()) } else { Err(format!("would deny\njudge: {judge:?}\nprograms: {programs:?}")) }
     }
 
     /// Whether a test run can be made of it. The kernel reads an EtherType from every frame, also where a device has none (there it must
@@ -170,6 +221,7 @@ impl Bench {
         let frame = Frame { hook: shot.hook, device: link.interface.device, bytes: &shot.bytes, metadata_tag: None, gso };
         let packet = parse(&frame);
         let judged = judge(set, &link.interface, conntrack, &packet, boot_time());
+        audits::note(&mut self.tally, &judged);
         let expected = judged.reason.map_or(0, Reason::number);
         let (ifindex, device, xdp) = (link.facts.ifindex, link.interface.device, link.xdp && shot.hook == Hook::Ingress);
         let gso_size = if gso { 1400 } else { 0 };
@@ -181,7 +233,8 @@ impl Bench {
             self.settle(abi::NP_HOOK_XDP, 0, true, &judged)?;
         }
         let verdict = self.run(Run { entry: Entry::Tc(device, shot.hook), ifindex, bytes: &shot.bytes, gso_size });
-        if verdict != TC.0 && verdict != TC.1 {
+        let answered = verdict == TC_ANSWERED && judged.verdict == Verdict::Reject;
+        if verdict != TC.0 && verdict != TC.1 && !answered {
             return Err(format!("tc returned {verdict}"));
         }
         let hook = if shot.hook == Hook::Ingress { abi::NP_HOOK_INGRESS } else { abi::NP_HOOK_EGRESS };

@@ -4,11 +4,12 @@ use netpol_ebpf::policy::judge::{Conntrack, Flow, FlowState};
 use netpol_ebpf::policy::model::Hook;
 use netpol_probes::abi;
 
-/// What decides about later packets, without the key. Generation, state, opener, flags and code of the opening packet; TCP: last
+/// What decides about later packets, without the key. Generation, epoch of the dynamic sets, state, opener, flags and code of the opening packet; TCP: last
 /// acknowledgements, FINs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Remembered {
     generation: u32,
+    epoch: u32,
     state: u32,
     opener: u32,
     tcp_flags: u8,
@@ -19,7 +20,7 @@ pub struct Remembered {
 
 impl Remembered {
     fn by(self, generation: bool) -> Remembered {
-        Remembered { generation: if generation { self.generation } else { 0 }, ..self }
+        if generation { self } else { Remembered { generation: 0, epoch: 0, ..self } }
     }
 }
 
@@ -41,8 +42,8 @@ fn of_flow(flow: &Flow) -> Remembered {
         FlowState::Closed => abi::NP_FLOW_CLOSED,
     };
     let opener = if flow.opener == Hook::Ingress { abi::NP_HOOK_INGRESS } else { abi::NP_HOOK_EGRESS };
-    let Flow { generation, tcp_flags, icmp_code, acks, fins, .. } = *flow;
-    Remembered { generation, state, opener, tcp_flags, icmp_code, acks, fins }
+    let Flow { generation, epoch, tcp_flags, icmp_code, acks, fins, .. } = *flow;
+    Remembered { generation, epoch, state, opener, tcp_flags, icmp_code, acks, fins }
 }
 
 /// All flows of the kernel, sorted.
@@ -50,6 +51,7 @@ pub fn of_kernel(flows: &[(abi::np_flow_key, abi::np_flow)], by_generation: bool
     let side = |bits: u8, side: usize, number: [u32; 2]| (bits >> side & 1 != 0).then_some(number[side]);
     let one = |(_, flow): &(abi::np_flow_key, abi::np_flow)| Remembered {
         generation: flow.generation,
+        epoch: flow.epoch,
         state: u32::from(flow.state),
         opener: u32::from(flow.opener),
         tcp_flags: flow.tcp_flags,

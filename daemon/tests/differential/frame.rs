@@ -1,6 +1,6 @@
 //! Frames, byte by byte. Knows headers, and nothing of what is thought of them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub const FIN: u8 = 1;
 pub const SYN: u8 = 2;
@@ -17,13 +17,52 @@ pub const SCTP: u8 = 132;
 pub const UDPLITE: u8 = 136;
 
 pub const IPV4: u16 = 0x0800;
+pub const ARP: u16 = 0x0806;
 pub const IPV6: u16 = 0x86DD;
 pub const CTAG: u16 = 0x8100;
 pub const STAG: u16 = 0x88A8;
 
+/// Who sends a frame, where nothing else is said, and somebody else.
+pub const MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+pub const OTHER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 3];
+
+/// The same frame from another station.
+pub fn sent_by(mac: [u8; 6], mut frame: Vec<u8>) -> Vec<u8> {
+    frame[6..12].copy_from_slice(&mac);
+    frame
+}
+
+/// An ARP packet of IPv4 over Ethernet; who is asked for is of no interest.
+pub fn arp(operation: u16, mac: [u8; 6], address: Ipv4Addr) -> Vec<u8> {
+    let mut bytes = vec![0, 1, 8, 0, 6, 4];
+    bytes.extend(operation.to_be_bytes());
+    bytes.extend(mac);
+    bytes.extend(address.octets());
+    bytes.extend([0; 10]);
+    bytes
+}
+
+/// Neighbour discovery: type, target (solicitations and advertisements), and options.
+pub fn discovery(icmp_type: u8, target: Ipv6Addr, options: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![icmp_type, 0, 0, 0, 0, 0, 0, 0];
+    match icmp_type {
+        133 => {}
+        134 => bytes.extend([0; 8]),
+        _ => bytes.extend(target.octets()),
+    }
+    bytes.extend(options);
+    bytes
+}
+
+/// The option that holds a link-layer address: 1 = of the sender, 2 = of the target.
+pub fn link_layer(kind: u8, mac: [u8; 6]) -> Vec<u8> {
+    [&[kind, 1], &mac[..]].concat()
+}
+
 /// An Ethernet frame: tags as (TPID, TCI), EtherType (or 802.3 length), the rest.
 pub fn ethernet(tags: &[(u16, u16)], ethertype: u16, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
+    let mut bytes = vec![2, 0, 0, 0, 0, 1];
+    bytes.extend(MAC);
     for (tpid, tci) in tags {
         bytes.extend(tpid.to_be_bytes());
         bytes.extend(tci.to_be_bytes());

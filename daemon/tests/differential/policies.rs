@@ -1,10 +1,27 @@
 //! Random policy files over the small world of the frames, so that they meet at each other's borders.
 
+use crate::bench::LINKS;
 use crate::random::Random;
-use crate::scenario::{PolicyText, Text};
+use crate::scenario::{Goal, Path, PolicyText, Text};
+use crate::traffic::DYNAMIC;
 
 const NETS4: [&str; 6] = ["0.0.0.0/0", "8.0.0.0/24", "8.0.0.0/31", "8.0.0.1", "8.0.1.0/24", "8.0.1.1"];
 const NETS6: [&str; 6] = ["::/0", "2001:db8:86dd::/64", "2001:db8:86dd::1", "2001:db8:86dd:1::/64", "fe80::/10", "ff02::/16"];
+/// Prefixes of the host's routes.
+const ROUTED: [&str; 10] = [
+    "0.0.0.0/0",
+    "8.0.0.0/24",
+    "8.0.0.0/31",
+    "8.0.0.2/32",
+    "8.0.1.0/24",
+    "::/0",
+    "2001:db8:86dd::/64",
+    "2001:db8:86dd::2/128",
+    "2001:db8:86dd:1::/64",
+    "2001:db8:86dd:1::1/128",
+];
+/// Slow enough that the time between two frames gives nothing back.
+const RATES: [&str; 3] = ["1/d", "4/d", "1/h"];
 const PORTS: [&str; 7] = ["22", "53", "80", "\"22-80\"", "443", "\"1000-65535\"", "67"];
 /// Names of protocols, and whether they have ports.
 const PROTOCOLS: [(&str, bool); 10] = [
@@ -19,6 +36,8 @@ const PROTOCOLS: [(&str, bool); 10] = [
     ("\"icmpv6\"", false),
     ("50", false),
 ];
+/// Static sets, and dynamic ones.
+const SETS: [&str; 6] = ["a", "b", "c", "x", "y", "z"];
 const HOSTS: [&str; 4] = ["h0", "h1", "t0", "lo"];
 const WORKLOADS: [&str; 2] = ["w0", "w1"];
 
@@ -52,10 +71,19 @@ pub fn text(random: &mut Random, room: u32) -> Text {
             }
         }
     }
-    for name in ["a", "b", "c"] {
+    let adopt = if random.percent(10) { "true" } else { random.pick(&["false", "\"sockets\""]) };
+    head.insert_str("[daemon.conntrack]\n".len(), &format!("adopt_existing = {adopt}\n"));
+    for name in ["a", "b", "c", "x", "y", "z"] {
         let mut elements = random.some(&NETS4[1..], 2);
         elements.extend(random.some(&NETS6[1..], 2));
-        head.push_str(&format!("[[set]]\nname = \"{name}\"\nelements = {}\n", list(&elements)));
+        head.push_str(&format!("[[set]]\nname = \"{name}\"\n"));
+        let dynamic = DYNAMIC.contains(&name);
+        if dynamic {
+            head.push_str("dynamic = true\n");
+        }
+        if !dynamic || random.percent(40) {
+            head.push_str(&format!("elements = {}\n", list(&elements)));
+        }
     }
     let policies = 2 + random.below(5);
     // Policies of one interface may not contradict each other in this.
@@ -93,15 +121,28 @@ fn policy(random: &mut Random, number: usize, mode: &str) -> PolicyText {
     if random.percent(30) {
         head.push_str(&format!("ethertypes = {}\n", bare(&random.some(&["\"eapol\"", "\"stp\"", "0x8863"], 2))));
     }
-    let xdp = if random.percent(40) && interfaces != ["lo"] { xdp(random, mode) } else { String::new() };
+    if random.percent(20) {
+        head.push_str("mode = \"audit\"\n");
+    }
+    let mut tables = Vec::new();
+    if random.percent(40) && interfaces != ["lo"] {
+        tables.push(xdp(random, mode));
+    }
+    if random.percent(30) {
+        tables.push(anti_spoof(random));
+    }
     let rules = isolated.iter().flat_map(|direction| (0..random.below(6)).map(|_| rule(random, direction)).collect::<Vec<_>>()).collect();
-    PolicyText { head, xdp, rules }
+    PolicyText { head, tables, rules }
 }
 
 fn xdp(random: &mut Random, mode: &str) -> String {
     let mut text = format!("[policy.xdp]\nmode = \"{mode}\"\n");
     if random.percent(60) {
-        text.push_str(&format!("deny_sets = {}\n", list(&random.some(&["a", "b", "c"], 2))));
+        text.push_str(&format!("deny_sets = {}\n", list(&random.some(&SETS, 2))));
+    }
+    if random.percent(30) {
+        let rates: Vec<String> = random.some(&["packets", "syns"], 2).into_iter().map(|what| bucket(random, what)).collect();
+        text.push_str(&format!("rate_limit = {{ {} }}\n", rates.join(", ")));
     }
     for (line, percent) in [("drop_malformed = true\n", 40), ("drop_fragments = true\n", 25)] {
         if random.percent(percent) {
@@ -112,7 +153,8 @@ fn xdp(random: &mut Random, mode: &str) -> String {
 }
 
 fn rule(random: &mut Random, direction: &str) -> String {
-    let mut text = format!("[[policy.{direction}]]\naction = \"{}\"\n", random.pick(&["allow", "allow", "allow", "deny", "pass"]));
+    let action = random.pick(&["allow", "allow", "allow", "allow", "deny", "reject", "pass"]);
+    let mut text = format!("[[policy.{direction}]]\naction = \"{}\"\n", action);
     let protocol = random.percent(70).then(|| random.pick(&PROTOCOLS));
     let family = match protocol.map(|(name, _)| name) {
         Some("\"icmp\"") => Some(4),
@@ -155,7 +197,69 @@ fn rule(random: &mut Random, direction: &str) -> String {
     if random.percent(10) {
         text.push_str("log = true\n");
     }
+    if action == "reject" && random.percent(50) {
+        let with = random.pick(&["tcp-reset", "port-unreachable", "host-unreachable", "admin-prohibited"]);
+        text.push_str(&format!("reject_with = \"{with}\"\n"));
+    }
+    if random.percent(12) {
+        let per = random.pick(&["rule", "source", "source", "destination"]);
+        let (rate, burst) = (random.pick(&RATES), 1 + random.below(12));
+        text.push_str(&format!("limit = {{ rate = \"{rate}\", burst = {burst}, per = \"{per}\" }}\n"));
+    }
+    if random.percent(10) {
+        text.push_str(random.pick(&["expires = 2020-02-29T00:00:00Z\n", "expires = 2120-12-31T23:59:59+01:00\n"]));
+    }
     text
+}
+
+/// `packets = "9/d", packets_burst = 9`
+fn bucket(random: &mut Random, what: &str) -> String {
+    format!("{what} = \"{}\", {what}_burst = {}", random.pick(&RATES), 1 + random.below(60))
+}
+
+fn anti_spoof(random: &mut Random) -> String {
+    let mut text = String::from("[policy.anti_spoof]\n");
+    if random.percent(60) {
+        text.push_str(&format!("check_reverse_path = \"{}\"\n", random.pick(&["strict", "loose", "off"])));
+    }
+    if random.percent(35) {
+        let mut sources = random.some(&[&NETS4[..], &NETS6[..]].concat(), 5);
+        sources.extend(random.percent(50).then(|| random.pick(&["@a", "@b", "@x", "@y"])));
+        text.push_str(&format!("allowed_sources = {}\n", list(&sources)));
+    }
+    if random.percent(30) {
+        text.push_str(&format!(
+            "allowed_macs = {}\n",
+            list(&random.some(&["02:00:00:00:00:02", "02:00:00:00:00:03", "02:00:00:00:00:04"], 2))
+        ));
+    }
+    for line in ["arp = true\n", "bogons = true\n"] {
+        if random.percent(35) {
+            text.push_str(line);
+        }
+    }
+    text
+}
+
+/// Routes of the host. Mostly they lead back to where the frames come from.
+pub fn paths(random: &mut Random) -> Vec<Path> {
+    let mut paths = Vec::new();
+    for table in [100, 253, 254, 255] {
+        for _ in 0..random.below(6) {
+            let net = random.pick(&ROUTED);
+            let mut links = Vec::new();
+            (0..1 + random.below(4)).for_each(|_| links.push(random.below(LINKS.len())));
+            let goal = match random.below(8) {
+                _ if table == 255 => Goal::Own,
+                0 => Goal::Nowhere,
+                _ => Goal::Out(links),
+            };
+            if !paths.iter().any(|path: &Path| path.table == table && path.net == net) {
+                paths.push(Path { table, net, goal });
+            }
+        }
+    }
+    paths
 }
 
 fn peer(random: &mut Random, side: &str, family: Option<i32>, with_ports: bool) -> String {
@@ -172,7 +276,7 @@ fn peer(random: &mut Random, side: &str, family: Option<i32>, with_ports: bool) 
     }
     for (key, percent) in [("sets", 15), ("not_sets", 10)] {
         if random.percent(percent) {
-            keys.push(format!("{key} = {}", list(&random.some(&["a", "b", "c"], 2))));
+            keys.push(format!("{key} = {}", list(&random.some(&SETS, 2))));
         }
     }
     if with_ports {

@@ -1,14 +1,55 @@
 //! What is played: policies, then frames, then other policies. And how a scenario is told to a reader.
 
 use std::fmt::{self, Write};
+use std::time::Duration;
 
 use netpol_ebpf::policy::model::Hook;
 
 use crate::bench::LINKS;
 
+/// How long an element that is added at run time stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    Forever,
+    /// Longer than any test.
+    Long,
+    /// It is over already.
+    Over,
+    /// So many milliseconds.
+    Brief(u64),
+}
+
+/// What happens between two frames.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// These are the elements of a dynamic set from now on, besides the written ones.
+    Set(&'static str, Vec<(&'static str, Life)>),
+    Wait(Duration),
+}
+
+/// A route of the host: table, prefix, and where it leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Path {
+    pub table: u32,
+    pub net: &'static str,
+    pub goal: Goal,
+}
+
+/// Where a route leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Goal {
+    /// To the host itself.
+    Own,
+    /// Out of these, as indexes into [`LINKS`].
+    Out(Vec<usize>),
+    Nowhere,
+}
+
 /// One frame at one hook.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Shot {
+    /// What happens before.
+    pub before: Vec<Event>,
     /// Index into [`LINKS`].
     pub link: usize,
     pub hook: Hook,
@@ -19,6 +60,7 @@ pub struct Shot {
 
 impl fmt::Debug for Shot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.before.iter().try_for_each(|event| write!(f, "({event:?}) "))?;
         write!(f, "{} {:?}{} ", LINKS[self.link], self.hook, if self.gso { " gso" } else { "" })?;
         self.bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
@@ -29,8 +71,8 @@ impl fmt::Debug for Shot {
 pub struct PolicyText {
     /// `[[policy]]` and its keys.
     pub head: String,
-    /// `[policy.xdp]`, or nothing.
-    pub xdp: String,
+    /// `[policy.xdp]` and `[policy.anti_spoof]`, where there are any.
+    pub tables: Vec<String>,
     /// Rules.
     pub rules: Vec<String>,
 }
@@ -49,7 +91,7 @@ impl Text {
         let mut text = format!("version = 1\n{}", self.head);
         for policy in &self.policies {
             text.push_str(&policy.head);
-            text.push_str(&policy.xdp);
+            text.extend(policy.tables.iter().map(String::as_str));
             text.extend(policy.rules.iter().map(String::as_str));
         }
         text
@@ -60,6 +102,7 @@ impl Text {
 #[derive(Debug, Clone)]
 pub struct Stage {
     pub text: Text,
+    pub paths: Vec<Path>,
     pub shots: Vec<Shot>,
 }
 
@@ -77,7 +120,8 @@ pub fn tell(stages: &[Stage], mismatch: &Mismatch) -> String {
     let mut text = String::new();
     for (position, stage) in stages.iter().enumerate() {
         let shots: Vec<String> = stage.shots.iter().map(|shot| format!("    {shot:?}")).collect();
-        write!(text, "\n--- stage {position}\n{}\n{}\n", stage.text.toml(), shots.join("\n")).unwrap();
+        let paths: Vec<String> = stage.paths.iter().map(|path| format!("    {path:?}")).collect();
+        write!(text, "\n--- stage {position}\n{}\n{}\n{}\n", stage.text.toml(), paths.join("\n"), shots.join("\n")).unwrap();
     }
     let place = mismatch.shot.map_or("at its end".to_owned(), |shot| format!("frame {shot}"));
     write!(text, "\nstage {}, {place}:\n{}\n", mismatch.stage, mismatch.what).unwrap();

@@ -1,4 +1,4 @@
-//! A mismatch, made as small as patience allows: fewer stages, frames, policies and rules.
+//! A mismatch, made as small as patience allows: fewer stages, frames, policies, rules, routes and events.
 
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,7 @@ pub fn shrink(bench: &mut Bench, mut stages: Vec<Stage>, mut mismatch: Mismatch)
     fewer_rules(&mut stages, &mut attempt);
     fewer_shots(&mut stages, &mut attempt);
     whole_packets(&mut stages, &mut attempt);
+    fewer_surroundings(&mut stages, &mut attempt);
     (stages, mismatch)
 }
 
@@ -78,6 +79,14 @@ fn fewer_rules(stages: &mut Vec<Stage>, attempt: &mut Attempt<'_>) {
             if attempt(stages, candidate) {
                 continue;
             }
+            let mut table = 0;
+            while table < stages[position].text.policies[policy].tables.len() {
+                let mut candidate = stages.clone();
+                candidate[position].text.policies[policy].tables.remove(table);
+                if !attempt(stages, candidate) {
+                    table += 1;
+                }
+            }
             let mut rule = 0;
             while rule < stages[position].text.policies[policy].rules.len() {
                 let mut candidate = stages.clone();
@@ -98,6 +107,27 @@ fn whole_packets(stages: &mut Vec<Stage>, attempt: &mut Attempt<'_>) {
             let mut candidate = stages.clone();
             candidate[position].shots[shot].gso = false;
             if stages[position].shots[shot].gso {
+                attempt(stages, candidate);
+            }
+        }
+    }
+}
+
+/// Routes, and events between the frames.
+fn fewer_surroundings(stages: &mut Vec<Stage>, attempt: &mut Attempt<'_>) {
+    for position in 0..stages.len() {
+        let mut path = 0;
+        while path < stages[position].paths.len() {
+            let mut candidate = stages.clone();
+            candidate[position].paths.remove(path);
+            if !attempt(stages, candidate) {
+                path += 1;
+            }
+        }
+        for shot in 0..stages[position].shots.len() {
+            let mut candidate = stages.clone();
+            candidate[position].shots[shot].before.clear();
+            if !stages[position].shots[shot].before.is_empty() {
                 attempt(stages, candidate);
             }
         }

@@ -1,4 +1,4 @@
-//! Random frames out of a small world, so that flows, answers, errors and fragments meet.
+//! Random frames out of a small world, so that flows, answers, errors and fragments meet; and changes of dynamic sets between them.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use netpol_ebpf::policy::model::Hook;
 use crate::bench::LINKS;
 use crate::frame::*;
 use crate::random::Random;
-use crate::scenario::Shot;
+use crate::scenario::{Event, Life, Shot};
 
 /// Bytes 12 and 13 of an IP packet from these addresses (2 to 5 of an IPv6 source) read as its EtherType, which is what a test run on
 /// a device without link header needs.
@@ -15,8 +15,22 @@ const REMOTE4: [&str; 3] = ["8.0.0.1", "8.0.0.2", "8.0.0.77"];
 const LOCAL4: [&str; 2] = ["8.0.1.1", "8.0.1.2"];
 const REMOTE6: [&str; 3] = ["2001:db8:86dd::1", "2001:db8:86dd::2", "2001:db8:86dd::77"];
 const LOCAL6: [&str; 2] = ["2001:db8:86dd:1::1", "fe80::1"];
-const STRANGE4: [&str; 7] = ["0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "239.1.2.3", "8.0.1.255", "240.0.0.1"];
-const STRANGE6: [&str; 6] = ["::", "::1", "ff02::1", "ff02::16", "fe80::2", "::ffff:127.0.0.1"];
+const STRANGE4: [&str; 9] =
+    ["10.0.0.1", "169.254.0.7", "0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "239.1.2.3", "8.0.1.255", "240.0.0.1"];
+const STRANGE6: [&str; 7] = ["fd00::1", "::", "::1", "ff02::1", "ff02::16", "fe80::2", "::ffff:127.0.0.1"];
+/// Names of the dynamic sets, and what may be put into them.
+pub const DYNAMIC: [&str; 3] = ["x", "y", "z"];
+const MEMBERS: [&str; 9] = [
+    "8.0.0.0/24",
+    "8.0.0.1/32",
+    "8.0.0.2/32",
+    "8.0.1.0/31",
+    "0.0.0.0/0",
+    "2001:db8:86dd::/64",
+    "2001:db8:86dd::1/128",
+    "2001:db8:86dd:1::1/128",
+    "fe80::/10",
+];
 const SERVICES: [u16; 4] = [22, 53, 80, 443];
 const CLIENTS: [u16; 2] = [1000, 40000];
 const VIDS: [&[(u16, u16)]; 9] = [
@@ -36,6 +50,8 @@ const ISN: [u32; 2] = [100, 0xFFFF_FFFE];
 /// Who talks to whom, over which interface.
 #[derive(Clone)]
 struct Talk {
+    /// What the frames say who sent them.
+    mac: [u8; 6],
     link: usize,
     tags: Vec<(u16, u16)>,
     /// The hook of what `here` sends.
@@ -57,7 +73,8 @@ impl Talk {
         let (here, there) = if hook == Hook::Ingress { (remote, local) } else { (local, remote) };
         let there_port = random.pick(&SERVICES);
         let here_port = if random.percent(10) { there_port } else { random.pick(&CLIENTS) };
-        Talk { link, tags, hook, here: (here, here_port), there: (there, there_port) }
+        let mac = random.pick(&[MAC, MAC, MAC, OTHER_MAC]);
+        Talk { mac, link, tags, hook, here: (here, here_port), there: (there, there_port) }
     }
 
     fn is_v4(&self) -> bool {
@@ -78,8 +95,8 @@ impl Talk {
 
     fn shot(&self, packet: Vec<u8>) -> Shot {
         let ethertype = if packet.first().is_some_and(|byte| byte >> 4 == 6) { IPV6 } else { IPV4 };
-        let bytes = if LINKS[self.link].starts_with('t') { packet } else { ethernet(&self.tags, ethertype, &packet) };
-        Shot { link: self.link, hook: self.hook, bytes, gso: false }
+        let bytes = if LINKS[self.link].starts_with('t') { packet } else { sent_by(self.mac, ethernet(&self.tags, ethertype, &packet)) };
+        Shot { link: self.link, hook: self.hook, bytes, gso: false, before: Vec::new() }
     }
 
     fn send(&self, protocol: u8, payload: &[u8]) -> Shot {
@@ -92,7 +109,7 @@ pub fn shots(random: &mut Random, about: usize) -> Vec<Shot> {
     let mut shots: Vec<Shot> = Vec::new();
     while shots.len() < about {
         let talk = Talk::new(random);
-        let mut new = match random.below(16) {
+        let mut new = match random.below(18) {
             0..=3 => conversation(random, &talk),
             4 | 5 => segments(random, &talk),
             6 | 7 => datagrams(random, &talk),
@@ -102,6 +119,8 @@ pub fn shots(random: &mut Random, about: usize) -> Vec<Shot> {
             11 | 12 => fragments(random, &talk),
             13 => vec![odd_ip(random, &talk)],
             14 => vec![odd_ethernet(random, &talk)],
+            15 => neighbours(random, &talk),
+            16 => flood(random, &talk),
             _ => shots.get(random.below(shots.len())).cloned().into_iter().collect(),
         };
         disturb(random, &mut new);
@@ -112,7 +131,66 @@ pub fn shots(random: &mut Random, about: usize) -> Vec<Shot> {
                 new.extend(error(random, &quoted));
             }
         }
+        if let Some(first) = new.first_mut().filter(|_| random.percent(3)) {
+            first.before.push(change(random));
+        }
         shots.extend(new);
+    }
+    shots
+}
+
+/// Another content of a dynamic set.
+fn change(random: &mut Random) -> Event {
+    let mut elements = random.some(&MEMBERS, 4);
+    if random.percent(20) {
+        elements.clear();
+    }
+    let lives = [Life::Forever, Life::Long, Life::Long, Life::Over];
+    Event::Set(random.pick(&DYNAMIC), elements.into_iter().map(|net| (net, random.pick(&lives))).collect())
+}
+
+/// ARP and neighbour discovery, honest and not.
+fn neighbours(random: &mut Random, talk: &Talk) -> Vec<Shot> {
+    let mut talk = Talk { hook: random.pick(&[Hook::Ingress, Hook::Ingress, Hook::Egress]), ..talk.clone() };
+    let said = random.pick(&[talk.mac, talk.mac, talk.mac, OTHER_MAC]);
+    if talk.is_v4() && !LINKS[talk.link].starts_with('t') {
+        let address = random.pick(&[REMOTE4[0], REMOTE4[1], LOCAL4[0], "0.0.0.0", "10.0.0.1", "169.254.0.7"]).parse().unwrap();
+        let packet = arp(random.pick(&[1, 1, 2, 2, 3, 0]), said, address);
+        let bytes = sent_by(talk.mac, ethernet(&talk.tags, ARP, &packet));
+        return vec![Shot { link: talk.link, hook: talk.hook, bytes, gso: false, before: Vec::new() }];
+    }
+    if talk.is_v4() {
+        return Vec::new();
+    }
+    talk.here.0 = random.pick(&["::", "fe80::1", "fe80::2", REMOTE6[0]]).parse().unwrap();
+    talk.there.0 = random.pick(&["ff02::1", LOCAL6[0]]).parse().unwrap();
+    let target = random.pick(&[REMOTE6[0], REMOTE6[1], LOCAL6[0], "fe80::1", "fd00::1"]).parse().unwrap();
+    let option = match random.below(6) {
+        0 => Vec::new(),
+        1 => vec![14, 1, 0, 0, 0, 0, 0, 0],
+        2 => link_layer(1, said)[..random.below(8)].to_vec(),
+        _ => link_layer(random.pick(&[1, 2]), said),
+    };
+    let mut message = discovery(random.pick(&[133, 134, 135, 135, 136, 136]), target, &option);
+    if random.percent(15) {
+        message.truncate(4 + random.below(message.len() - 3));
+    }
+    let header = Ip { hop_limit: random.pick(&[255, 255, 255, 64]), fragment: random.percent(5).then_some((7, 0, true)), ..Ip::default() };
+    vec![talk.shot(talk.packet(ICMPV6, &header, &message))]
+}
+
+/// Openers in quick succession, from one host or from its neighbours in the same /64.
+fn flood(random: &mut Random, talk: &Talk) -> Vec<Shot> {
+    let protocol = random.pick(&[TCP, TCP, UDP]);
+    let mut shots = Vec::new();
+    for number in 0..2 + random.below(5) {
+        let mut talk = talk.clone();
+        talk.here.1 = 2000 + number as u16;
+        if talk.hook == Hook::Ingress && random.percent(30) {
+            talk.here.0 = if talk.is_v4() { random.pick(&REMOTE4) } else { random.pick(&REMOTE6) }.parse().unwrap();
+        }
+        let payload = if protocol == TCP { tcp(talk.ports(), SYN, 100, 0, b"") } else { ports(talk.ports(), 8) };
+        shots.push(talk.send(protocol, &payload));
     }
     shots
 }
@@ -236,7 +314,7 @@ fn error(random: &mut Random, quoted: &Shot) -> Option<Shot> {
     let packet = ip(sender, receiver, protocol, &Ip::default(), &icmp(random.pick(types), 1, 0, &quote));
     let ethertype = if v4 { IPV4 } else { IPV6 };
     let bytes = if raw { packet } else { ethernet(&tags, ethertype, &packet) };
-    Some(Shot { link: quoted.link, hook, bytes, gso: false })
+    Some(Shot { link: quoted.link, hook, bytes, gso: false, before: Vec::new() })
 }
 
 fn tag(bytes: &[u8]) -> (u16, u16) {
@@ -372,7 +450,7 @@ fn odd_ethernet(random: &mut Random, talk: &Talk) -> Shot {
     let payload = if ethertype < 0x600 { random.pick(llc).to_vec() } else { vec![0; random.below(30)] };
     let (hook, link) = (talk.hook, if LINKS[talk.link].starts_with('t') { 0 } else { talk.link });
     let tags = if random.percent(50) { talk.tags.clone() } else { random.pick(&VIDS).to_vec() };
-    Shot { link, hook, bytes: ethernet(&tags, ethertype, &payload), gso: false }
+    Shot { link, hook, bytes: ethernet(&tags, ethertype, &payload), gso: false, before: Vec::new() }
 }
 
 /// Losses, repetitions, changes of order, and bytes that are not as they should be.

@@ -38,7 +38,7 @@ fn compare(set: &PolicySet, ruleset: &Ruleset, packet: &Packet, world: &World) -
     let number = |name: &RuleName| core.rule_info.iter().position(|info| info.policy == name.policy && info.id == name.id).unwrap() as u32;
     let would = |objection: &Objection| match objection {
         Objection::Rule(name) => Would::Rule(number(name)),
-        Objection::Default(name) => Would::Default(core.audit_info.iter().position(|policy| *policy == name.policy).unwrap() as u8),
+        Objection::Default(name) => Would::Default(core.audit_info.iter().position(|audit| audit.policy == name.policy).unwrap() as u8),
     };
     let would_deny = judged.would_deny.iter().map(would).collect();
     let wanted = Said { reason: judged.reason, rule: judged.rule.as_ref().map(number), would_deny };

@@ -6,7 +6,7 @@ use super::agree::link;
 use super::conditions::dynamic_set;
 use super::evaluate::{Tables, World};
 use crate::compile::compile;
-use crate::compile::ruleset::{DeviceKind, LinkFacts, Ruleset, SetSlot};
+use crate::compile::ruleset::{AuditInfo, DeviceKind, LinkFacts, Ruleset, SetSlot};
 use crate::policy::judge::fixture::{chain, host, named_set, origin, peer, policy, set_of};
 use crate::policy::model::*;
 
@@ -249,7 +249,7 @@ fn every_new_table_is_in_the_digest() {
         digest(&|core| core.limits.push(abi::np_limit::default())),
         digest(&|core| core.conditions.push(abi::np_condition::default())),
         digest(&|core| core.condition_expiry.push(None)),
-        digest(&|core| core.audit_info.push(String::new())),
+        digest(&|core| core.audit_info.push(AuditInfo { policy: String::new(), default_origins: [None, None] })),
     ];
     assert_eq!(std::collections::BTreeSet::from(changed).len(), changed.len());
 }

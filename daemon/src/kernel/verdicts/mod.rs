@@ -152,7 +152,7 @@ impl World {
         let made = Command::new("timeout").args(["5", "ip", "link", "add", "np0", "type", "veth", "peer", "name", "np1"]).status();
         assert!(made.unwrap().success());
         let kernel = Kernel::open(&scratch.path, 1024, 512).unwrap();
-        let ifindex = kernel.links().unwrap().iter().find(|fact| fact.name == "np0").unwrap().ifindex;
+        let ifindex = kernel.links(&Default::default()).unwrap().iter().find(|fact| fact.name == "np0").unwrap().ifindex;
         let sets = (0..sets).map(|_| Map::create("set", facts_of(&SET_CONTENT, 64)).unwrap()).collect();
         let mut world = World { kernel, ifindex, generation: 0, sets, _namespace: namespace, _scratch: scratch };
         world.install(rules);
@@ -171,7 +171,7 @@ impl World {
         };
         let wanted = Ruleset { core: rules.core, links: [(self.ifindex, plan_of_link)].into() };
         let actions = plan(&wanted, &self.kernel.observe().unwrap());
-        let outcome = self.kernel.execute(&wanted, &actions).unwrap();
+        let outcome = self.kernel.execute(&wanted, &crate::sets::content::Contents::default(), &actions).unwrap();
         assert_eq!(outcome.failures, Vec::<String>::new());
         self.generation = outcome.generation;
         let outer = Map::open("sets", &self.kernel.pins.generation(self.generation).join("sets")).unwrap();
