@@ -6,6 +6,7 @@
 #ifndef NETPOL_ANSWER_BYTES_H
 #define NETPOL_ANSWER_BYTES_H
 
+#include "checksum.h"
 #include "context.h"
 #include "maps.h"
 #include "parse_ip4.h"
@@ -54,19 +55,6 @@ struct np_answer_work {
 	__u8 spare[NP_ANSWER_SCRATCH_SIZE - 176 - NP_QUOTE];
 };
 _Static_assert(sizeof(struct np_answer_work) == NP_ANSWER_SCRATCH_SIZE, "NP_ANSWER_SCRATCH_SIZE of abi.h is the size of np_answer_work");
-
-INLINE __u32 np_sum(const void *bytes, const __u32 size, __u32 sum)
-{
-	return bpf_csum_diff(0, 0, bytes, size, sum);
-}
-
-/* The internet checksum (RFC 1071) of a sum, as it is stored. */
-INLINE __u16 np_folded(__u32 sum)
-{
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
-}
 
 /* From the packet's destination to its source. */
 INLINE __u32 np_pseudo_sum(const struct np_state *st, struct np_answer_work *work, __u32 length, __u32 protocol)

@@ -64,6 +64,14 @@ static long (*const bpf_skb_vlan_push)(void *skb, __u16 protocol, __u16 tci) = (
 static long (*const bpf_skb_vlan_pop)(void *skb) = (void *)BPF_FUNC_skb_vlan_pop;
 static __s64 (*const bpf_csum_diff)(const void *from, __u32 from_size, const void *to, __u32 to_size, __u32 seed) =
 	(void *)BPF_FUNC_csum_diff;
+static struct bpf_sock *(*const bpf_skc_lookup_tcp)(void *ctx, struct bpf_sock_tuple *tuple, __u32 size, __u64 netns, __u64 flags) =
+	(void *)BPF_FUNC_skc_lookup_tcp;
+static long (*const bpf_sk_release)(void *socket) = (void *)BPF_FUNC_sk_release;
+static long (*const bpf_tcp_check_syncookie)(void *socket, const void *ip, __u32 ip_size, const void *tcp, __u32 tcp_size) =
+	(void *)BPF_FUNC_tcp_check_syncookie;
+static __s64 (*const bpf_tcp_gen_syncookie)(void *socket, const void *ip, __u32 ip_size, const void *tcp, __u32 tcp_size) =
+	(void *)BPF_FUNC_tcp_gen_syncookie;
+static long (*const bpf_xdp_adjust_tail)(void *xdp, __s32 difference) = (void *)BPF_FUNC_xdp_adjust_tail;
 static long (*const bpf_redirect)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect;
 static __u32 (*const bpf_get_prandom_u32)(void) = (void *)BPF_FUNC_get_prandom_u32;
 static __u64 (*const bpf_ktime_get_boot_ns)(void) = (void *)BPF_FUNC_ktime_get_boot_ns;

@@ -5,6 +5,7 @@
  */
 #include "antispoof.h"
 #include "context.h"
+#include "cookie_check.h"
 #include "rules.h"
 #include "stages.h"
 #include "verdict.h"
@@ -296,10 +297,12 @@ SEC("classifier/np_tc_policy") int np_tc_policy(np_ctx *ctx)
 	}
 	if (st->walking == NP_DECIDED || st->walking == NP_ARRIVED) {
 		np_reset_verdict(st);
-		if (st->packet.family == 0)
+		if (st->packet.family == 0) {
 			np_judge_ethertype(st);
-		else
+		} else {
+			np_take_cookie(ctx, st);
 			np_begin(st);
+		}
 		BARRIER();
 	}
 	if (st->walking) {

@@ -11,6 +11,7 @@ MAP_REASONS;
 #ifdef NP_XDP
 #define NP_VERDICT_PASS 2 /* XDP_PASS */
 #define NP_VERDICT_DROP 1 /* XDP_DROP */
+#define NP_VERDICT_SEND_BACK 3 /* XDP_TX */
 #else
 #define NP_VERDICT_PASS (-1) /* TC_ACT_UNSPEC: the next program may still refuse */
 #define NP_VERDICT_DROP 2    /* TC_ACT_SHOT */

@@ -16,12 +16,14 @@ INLINE __u32 np_refuse_early(struct np_state *st, __u32 reason)
 	return reason && np_refuses_parse(st, NP_HOOK_INGRESS, reason) ? reason : NP_ACCEPTED;
 }
 
-/* Whether stages 2 and 2b could refuse this packet. */
+/* Whether stages 2 and 2b could refuse this packet, or a cookie answer it. */
 INLINE int np_may_be_denied(const struct np_state *st)
 {
 	if (st->packet.family == 0)
 		return 0;
 	if (np_has_deny_sets(st) || st->link.limit_packets != NP_NONE || st->link.limit_syns != NP_NONE)
+		return 1;
+	if ((st->link.flags & NP_LINK_SYN_COOKIES) && (st->packet.tcp_flags & NP_SYN))
 		return 1;
 	return st->packet.part != NP_WHOLE && (st->link.flags & NP_LINK_DROP_FRAGMENTS);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/* One instance a generation: stages 2 and 2b at XDP. */
+/* One instance a generation: stages 2 and 2b at XDP, and the SYNs that are answered with a cookie. */
 #define NP_XDP
 #include "classes.h"
 #include "context.h"
+#include "cookie_send.h"
 #include "limits.h"
 #include "verdict.h"
 
@@ -14,11 +15,22 @@ SEC("xdp/np_xdp_policy") int np_xdp_policy(struct xdp_md *ctx)
 	__u32 zero = 0;
 	__u32 reason;
 
-	(void)ctx;
 	st = bpf_map_lookup_elem(&xdp_scratch, &zero);
 	if (!st)
 		return np_finish(NP_HOOK_XDP, NP_R_INTERNAL);
 	st->source_class = NP_NONE;
 	reason = np_deny_set(st, &st->packet);
-	return np_finish(NP_HOOK_XDP, reason ? reason : np_rate_of_source(st, &st->packet));
+	if (!reason)
+		reason = np_rate_of_source(st, &st->packet);
+	if (reason)
+		return np_finish(NP_HOOK_XDP, reason);
+	BARRIER();
+	switch (np_send_cookie(ctx, st)) {
+	case NP_COOKIE_SENT:
+		np_finish(NP_HOOK_XDP, NP_R_SYN_COOKIE);
+		return NP_VERDICT_SEND_BACK;
+	case NP_COOKIE_LOST:
+		return np_finish(NP_HOOK_XDP, NP_R_INTERNAL);
+	}
+	return np_finish(NP_HOOK_XDP, NP_ACCEPTED);
 }

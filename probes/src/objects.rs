@@ -84,6 +84,7 @@ pub const TC_POLICY: Object = Object {
         "slots",
         "rule_counters",
         "ethertypes",
+        "cookie_ports",
         "reasons",
         "tc_scratch",
         "tc_programs",
@@ -127,7 +128,21 @@ pub const XDP_POLICY: Object = Object {
     bytes: object!("xdp_policy.o"),
     loader: Loader::Redbpf,
     programs: &["np_xdp_policy"],
-    maps: &["addresses4", "addresses6", "classes", "sets", "set_lists", "limits", "buckets", "failsafe", "reasons", "xdp_scratch"],
+    maps: &[
+        "addresses4",
+        "addresses6",
+        "classes",
+        "sets",
+        "set_lists",
+        "limits",
+        "buckets",
+        "failsafe",
+        "cookie_ports",
+        "routes4",
+        "routes6",
+        "reasons",
+        "xdp_scratch",
+    ],
 };
 
 /// All of them.

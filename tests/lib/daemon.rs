@@ -68,7 +68,7 @@ impl Daemon {
                     return Ok(());
                 }
                 Ok(_) => continue,
-                Err(e) if [ErrorKind::WouldBlock, ErrorKind::Interrupted].contains(&e.kind()) => {}
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
                 Err(e) => return Err(e.to_string()),
             }
             if let Some(status) = self.child.try_wait().map_err(|e| e.to_string())? {

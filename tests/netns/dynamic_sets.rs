@@ -264,6 +264,26 @@ fn changed_list_of_a_dynamic_set_needs_no_new_generation() {
 }
 
 #[test]
+fn changed_list_on_trial_returns_by_itself() {
+    let Some(net) = Net::new() else { return };
+    let list = net.policy_dir().join("l.txt");
+    fs::write(&list, "10.1.0.2\nfd00:1::2\n").expect("a list");
+    let policy = friends("files = [\"l.txt\"]").replace("adopt_existing", "adopt_existing = false\n[daemon]\nreload = \"manual\"\n#");
+    let Some(mut bench) = Bench::start_in(net, &policy) else { return };
+    fs::write(&list, "10.1.0.3\nfd00:1::2\n").expect("a list");
+    bench.cli().run(&["apply", "--confirm", "4s"]).expect(DONE);
+    bench.cli().run(&["set", "add", "friends", "10.1.0.7"]).expect(DONE);
+    bench.daemon.kill();
+    let on_trial = |bench: &Bench| [2, 3, 7].map(|host| bench.arrives(&from(Family::V4, host)));
+    assert_eq!(on_trial(&bench), [false, true, true], "the changed list, and what was added");
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(on_trial(&bench), [true, false, true], "the former list, and what was added");
+    bench.daemon = Daemon::start(&bench.net);
+    assert_eq!(on_trial(&bench), [true, false, true], "with a daemon again");
+    assert!(bench.arrives(&from(Family::V6, 2)), "in both lists");
+}
+
+#[test]
 fn damaged_journal_is_said_aloud_and_opens_nothing() {
     let Some(mut bench) = Bench::start(&friends("")) else { return };
     bench.cli().run(&["set", "add", "friends", "10.1.0.2"]).expect(DONE);

@@ -24,6 +24,7 @@ mod refused;
 mod reject;
 mod reject_wire;
 mod reverse_path;
+mod syn_cookies;
 mod xdp_deny_sets;
 
 mod anti_spoof;

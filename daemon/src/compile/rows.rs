@@ -184,8 +184,9 @@ impl<'a> Rows<'a> {
                 continue;
             }
             list.push(number);
+            // The programs count what they ask, whether or not it can fail.
+            conditional += usize::from(numbered.asks != Asks::Nothing);
             if numbered.is_conditional(hidden) {
-                conditional += 1;
                 perhaps_passed = policy.filter(|_| numbered.rule.action == Action::Pass).or(perhaps_passed);
             } else {
                 answered = policy;

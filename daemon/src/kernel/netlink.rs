@@ -72,8 +72,11 @@ impl Netlink {
         let mut whole = true;
         loop {
             self.buffer.clear();
-            if self.socket.recv(&mut self.buffer, libc::MSG_TRUNC)? > self.buffer.len() {
-                return Err(io::Error::other("a message is longer than any should be"));
+            match self.socket.recv(&mut self.buffer, libc::MSG_TRUNC) {
+                Ok(length) if length > self.buffer.len() => return Err(io::Error::other("a message is longer than any should be")),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
             }
             let mut rest = self.buffer.as_slice();
             while let Some(message) = message(rest) {

@@ -126,31 +126,50 @@ mod tests {
     use super::super::tests::{Namespace, needs_root};
     use super::*;
 
+    fn device(ifindex: u32, kind: &str, on: Option<u32>, vid: Option<u16>, master: Option<u32>) -> (u32, Device) {
+        (ifindex, Device { ifindex, loopback: false, kind: kind.into(), on, vid, master })
+    }
+
     #[test]
     fn tags_bridges_and_their_mixture_are_followed_down() {
+        let devices = [
+            device(1, "", None, None, Some(3)),
+            device(2, "", None, None, Some(3)),
+            device(3, "bridge", None, None, None),
+            device(4, "vlan", Some(3), Some(5), None),
+            device(5, "vlan", Some(4), Some(7), None),
+            device(6, "vlan", Some(5), Some(9), None), // a third tag
+            device(7, "macvlan", Some(4), None, None),
+            device(8, "veth", Some(1), None, None), // its other end
+        ];
+        let stacking = Stacking { devices: devices.into() };
+        assert_eq!(stacking.carried_by(1), [(1, [0, 0]), (3, [0, 0]), (4, [5, 0]), (5, [5, 7]), (7, [5, 0])]);
+        assert_eq!(stacking.carried_by(4), [(4, [0, 0]), (5, [7, 0]), (6, [7, 9]), (7, [0, 0])]);
+        assert_eq!(stacking.carried_by(8), [(8, [0, 0])]);
+    }
+
+    #[test]
+    fn ring_of_devices_ends() {
+        let stacking = Stacking { devices: [device(1, "macvlan", Some(2), None, None), device(2, "macvlan", Some(1), None, None)].into() };
+        assert!(!stacking.carried_by(1).is_empty());
+    }
+
+    #[test]
+    fn kernel_tells_members_and_the_loopback_device() {
         needs_root!();
         let _namespace = Namespace::enter();
-        for line in [
-            "link add a0 type dummy",
-            "link add b0 type dummy",
-            "link add br0 type bridge",
-            "link set a0 master br0",
-            "link set b0 master br0",
-            "link add link br0 name br0.5 type vlan id 5",
-            "link add link br0.5 name inner type vlan id 7",
-        ] {
-            assert!(Command::new("timeout").args(["5", "ip"]).args(line.split(' ')).status().unwrap().success(), "ip {line}");
+        for line in ["link add a0 type veth peer name a1", "link add br0 type bridge", "link set a0 master br0"] {
+            let done = Command::new("timeout").args(["5", "ip"]).args(line.split(' ')).status().unwrap().success();
+            if !done && line.contains("bridge") {
+                eprintln!("SKIPPED: this kernel makes no bridge");
+                return;
+            }
+            assert!(done, "ip {line}");
         }
         let links = links::list().unwrap();
         let index = |name: &str| links.values().find(|link| link.name == name).unwrap().ifindex;
         let stacking = Stacking::look().unwrap();
-        let (a0, br0, vlan, inner) = (index("a0"), index("br0"), index("br0.5"), index("inner"));
-        let mut at_port = stacking.carried_by(a0);
-        at_port.sort_unstable();
-        let mut wanted = vec![(a0, [0, 0]), (br0, [0, 0]), (vlan, [5, 0]), (inner, [5, 7])];
-        wanted.sort_unstable();
-        assert_eq!(at_port, wanted);
-        assert_eq!(stacking.carried_by(vlan), [(vlan, [0, 0]), (inner, [7, 0])]);
-        assert!(stacking.is_loopback(index("lo")) && !stacking.is_loopback(a0));
+        assert_eq!(stacking.carried_by(index("a0")), [(index("a0"), [0, 0]), (index("br0"), [0, 0])]);
+        assert!(stacking.is_loopback(index("lo")) && !stacking.is_loopback(index("a0")));
     }
 }

@@ -14,12 +14,12 @@ use crate::compile::ruleset::Ruleset;
 use crate::kernel::{self, Kernel};
 use crate::plan::Observed;
 
-/// Share of the time that may go into reading routes that never come to rest: one part in so many.
-const SHARE: u32 = 4;
+/// Routes that never come to rest are left alone so many times as long as it took to read them.
+const REST: u32 = 2;
 
-/// Whether a record asks for the reverse path.
+/// Whether a record asks for the reverse path, or (SYN cookies) for the addresses of this host.
 fn asks(record: &abi::np_link) -> bool {
-    record.flags & (abi::NP_LINK_REVERSE_STRICT | abi::NP_LINK_REVERSE_LOOSE) != 0
+    record.flags & (abi::NP_LINK_REVERSE_STRICT | abi::NP_LINK_REVERSE_LOOSE | abi::NP_LINK_SYN_COOKIES) != 0
 }
 
 /// Fills the copy where the ruleset, or a generation that may judge packets again, asks for it; else empties it. Tells whether it
@@ -41,10 +41,10 @@ pub(super) fn prepare(kernel: &mut Kernel, wanted: &Ruleset, observed: &Observed
 fn copy(kernel: &mut Kernel) -> kernel::Result<()> {
     let started = Instant::now();
     let paths = kernel.reverse_paths()?;
+    let read = started.elapsed();
     let changed = kernel.write_routes(&paths)?;
-    if changed > 0 {
-        debug!("routes: {} prefixes, {changed} changes, {} ms", paths.len(), started.elapsed().as_millis());
-    }
+    let written = started.elapsed().saturating_sub(read);
+    debug!("routes: {} prefixes read in {} ms, {changed} changes in {} ms", paths.len(), read.as_millis(), written.as_millis());
     Ok(())
 }
 
@@ -80,6 +80,6 @@ impl Reconciler {
                 return Err(cause.into());
             }
         }
-        Ok(started.elapsed() * SHARE)
+        Ok(started.elapsed() * REST)
     }
 }

@@ -64,7 +64,8 @@ impl Way {
 /// No prefix says what the next one around it says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReversePaths {
-    ways: BTreeMap<IpNet, Way>,
+    /// In order of prefixes, each once.
+    ways: Vec<(IpNet, Way)>,
 }
 
 impl ReversePaths {
@@ -73,14 +74,14 @@ impl ReversePaths {
         let mut sorted: Vec<&Route> = routes.iter().collect();
         sorted.sort_unstable_by_key(|route| (route.net, route.table));
         let mut walk = Walk::default();
-        let mut ways = BTreeMap::new();
+        let mut ways = Vec::new();
         for same in sorted.chunk_by(|a, b| a.net == b.net) {
             let Some(first) = same.first() else { continue };
             walk.leave_until(&first.net);
             let around = walk.around();
             let way = walk.enter(first.net, same);
             if way != around {
-                ways.insert(first.net, way);
+                ways.push((first.net, way));
             }
         }
         ReversePaths { ways }
@@ -90,12 +91,13 @@ impl ReversePaths {
     pub fn lookup(&self, address: IpAddr) -> Way {
         let whole = IpNet::from(address);
         let around = (0..=whole.prefix_len()).rev().filter_map(|length| IpNet::new(address, length).ok());
-        around.filter_map(|net| self.ways.get(&net.trunc())).next().cloned().unwrap_or(Way::Refused)
+        let said = |net: IpNet| self.ways.binary_search_by_key(&net.trunc(), |(net, _)| *net).ok().and_then(|at| self.ways.get(at));
+        around.filter_map(said).next().map_or(Way::Refused, |(_, way)| way.clone())
     }
 
     /// Every prefix and what it says, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&IpNet, &Way)> {
-        self.ways.iter()
+        self.ways.iter().map(|(net, way)| (net, way))
     }
 
     /// Prefixes of both families.
@@ -110,14 +112,15 @@ impl ReversePaths {
 
     /// Whether any address is reached through that interface.
     pub fn leads_out_of(&self, ifindex: u32) -> bool {
-        self.ways.values().any(|way| matches!(way, Way::Out(links) if links.contains(&ifindex)))
+        self.ways.iter().any(|(_, way)| matches!(way, Way::Out(links) if links.contains(&ifindex)))
     }
 }
 
 /// A table that is flat already.
 impl FromIterator<(IpNet, Way)> for ReversePaths {
     fn from_iter<T: IntoIterator<Item = (IpNet, Way)>>(prefixes: T) -> Self {
-        ReversePaths { ways: prefixes.into_iter().map(|(net, way)| (net.trunc(), way)).collect() }
+        let ways: BTreeMap<IpNet, Way> = prefixes.into_iter().map(|(net, way)| (net.trunc(), way)).collect();
+        ReversePaths { ways: ways.into_iter().collect() }
     }
 }
 

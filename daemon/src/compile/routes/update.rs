@@ -46,7 +46,7 @@ impl Update {
 
 /// The routing tables do not fit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("check_reverse_path: {what} make {found} entries, and no more than {limit} are possible")]
+#[error("{what} make {found} entries, and no more than {limit} are possible")]
 #[allow(missing_docs)]
 pub struct TooManyRoutes {
     pub what: &'static str,
@@ -61,18 +61,38 @@ pub struct TooManyRoutes {
 pub fn update(held: &Held, wanted: &ReversePaths) -> Result<(Update, Held), TooManyRoutes> {
     let goal = numbered(held, wanted);
     check(&goal)?;
-    let mut write: Vec<(IpNet, u32)> = goal.prefixes.iter().filter(|(net, _)| !held.prefixes.contains_key(net)).map(pair).collect();
+    let (mut write, mut changed, mut delete) = (Vec::new(), Vec::new(), Vec::new());
+    for (net, there, wanted) in side_by_side(&held.prefixes, &goal.prefixes) {
+        match (there, wanted) {
+            (None, Some(number)) => write.push((net, number)),
+            (Some(before), Some(number)) if before != number => changed.push((net, number)),
+            (Some(_), None) => delete.push(net),
+            _ => {}
+        }
+    }
     write.sort_by_key(|(net, _)| std::cmp::Reverse(net.prefix_len()));
-    let changed = |(net, number): &(&IpNet, &u32)| held.prefixes.get(net).is_some_and(|there| there != *number);
-    write.extend(goal.prefixes.iter().filter(changed).map(pair));
-    let mut delete: Vec<IpNet> = held.prefixes.keys().filter(|net| !goal.prefixes.contains_key(net)).copied().collect();
+    write.extend(changed);
     delete.sort_by_key(IpNet::prefix_len);
     let (new_links, old_links) = (missing(&goal, held), missing(held, &goal));
     Ok((Update { new_links, write, delete, old_links }, goal))
 }
 
-fn pair((net, number): (&IpNet, &u32)) -> (IpNet, u32) {
-    (*net, *number)
+/// Every prefix of either, in order: its numbers in both.
+fn side_by_side<'a>(
+    there: &'a BTreeMap<IpNet, u32>,
+    wanted: &'a BTreeMap<IpNet, u32>,
+) -> impl Iterator<Item = (IpNet, Option<u32>, Option<u32>)> + 'a {
+    let (mut there, mut wanted) = (there.iter().peekable(), wanted.iter().peekable());
+    std::iter::from_fn(move || {
+        let net = match (there.peek(), wanted.peek()) {
+            (Some((one, _)), Some((other, _))) => **one.min(other),
+            (Some((net, _)), None) | (None, Some((net, _))) => **net,
+            (None, None) => return None,
+        };
+        let before = there.next_if(|(one, _)| **one == net).map(|(_, number)| *number);
+        let after = wanted.next_if(|(one, _)| **one == net).map(|(_, number)| *number);
+        Some((net, before, after))
+    })
 }
 
 /// The wanted prefixes with numbers: a set that is held keeps its number, a new one gets a number that nothing names.
@@ -81,19 +101,17 @@ fn numbered(held: &Held, wanted: &ReversePaths) -> Held {
     let taken: BTreeSet<u32> = held.sets.keys().chain(held.prefixes.values()).copied().collect();
     let mut free = (REFUSED + 1..).filter(|number| !taken.contains(number));
     let mut numbers: HashMap<Arc<[u32]>, u32> = HashMap::new();
-    let mut goal = Held::default();
-    for (net, way) in wanted.iter() {
-        let number = match way {
-            Way::Refused => REFUSED,
-            Way::Out(links) => *numbers.entry(Arc::clone(links)).or_insert_with(|| {
-                // The range is longer than any table: there is always a free number.
-                known.get(links.as_ref()).copied().or_else(|| free.next()).unwrap_or(REFUSED)
-            }),
-        };
-        goal.prefixes.insert(*net, number);
-    }
-    goal.sets = numbers.into_iter().map(|(links, number)| (number, links.iter().copied().collect())).collect();
-    goal
+    let mut number = |way: &Way| match way {
+        Way::Refused => REFUSED,
+        Way::Out(links) => *numbers.entry(Arc::clone(links)).or_insert_with(|| {
+            // The range is longer than any table: there is always a free number.
+            known.get(links.as_ref()).copied().or_else(|| free.next()).unwrap_or(REFUSED)
+        }),
+    };
+    // Made of a list that is in order: built at once.
+    let prefixes = wanted.iter().map(|(net, way)| (*net, number(way))).collect();
+    let sets = numbers.into_iter().map(|(links, number)| (number, links.iter().copied().collect())).collect();
+    Held { sets, prefixes }
 }
 
 fn check(goal: &Held) -> Result<(), TooManyRoutes> {

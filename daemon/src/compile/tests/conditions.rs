@@ -234,6 +234,15 @@ fn too_many_limits_and_audit_policies_are_refused() {
     assert!(error(&audits(65)).contains("policies in audit mode: 65, and no more than 64"));
 }
 
+fn later_fragment() -> Packet {
+    let mut packet = packet("10.0.0.1");
+    if let Some(ip) = &mut packet.ip {
+        let fragment = Fragment { id: 1, protocol: 17, offset: 64, more: false, l4: [0; 20], l4_length: 0 };
+        (ip.protocol, ip.fragment) = (17, Some(fragment));
+    }
+    packet
+}
+
 /// A later fragment carries no ports, so it could match the rules of all ports; the first one refuses it, within its rate or not.
 #[test]
 fn rates_of_many_ports_do_not_add_up_for_later_fragments() {
@@ -250,13 +259,22 @@ fn rates_of_many_ports_do_not_add_up_for_later_fragments() {
     let one = core(&host((1..200).map(port).collect()));
     assert_eq!((one.limits.len(), one.candidates.len()), (199, 199));
     let many = core(&host((1..=12).map(not_port).collect()));
-    let mut packet = packet("10.0.0.1");
-    if let Some(ip) = &mut packet.ip {
-        let fragment = Fragment { id: 1, protocol: 17, offset: 64, more: false, l4: [0; 20], l4_length: 0 };
-        (ip.protocol, ip.fragment) = (17, Some(fragment));
-    }
+    let packet = later_fragment();
     let wanted = Said { reason: Some(Reason::Fragment), rule: Some(0), would_deny: Vec::new() };
     assert_eq!(Tables::of(&one).evaluate(0, &packet, &World::default()), wanted);
     assert_eq!(Tables::of(&many).evaluate(0, &packet, &World::default()), wanted);
     assert!(error(&host((1..=13).map(not_port).collect())).contains(": 13, and no more than 12"));
+}
+
+/// The programs ask no more than so many conditions, and a rate that a fragment cannot exceed is one of them.
+#[test]
+fn what_a_later_fragment_meets_is_counted_with_the_rate_that_ends_it() {
+    let until = |i: u32| Rule { expires: Some(i64::from(i)), ..rule(&format!("u{i}"), Action::Allow) };
+    let last = Rule { protocol: Some(17), destination: peer("", "53"), limit: limit(1), ..rule("dns", Action::Allow) };
+    let rules = |count| (0..count).map(until).chain([last.clone()]).collect();
+    let most = core(&host(rules(11)));
+    let wanted = Said { reason: Some(Reason::Fragment), rule: Some(11), would_deny: Vec::new() };
+    let world = World { now: 100, ..World::default() };
+    assert_eq!(Tables::of(&most).evaluate(0, &later_fragment(), &world), wanted);
+    assert!(error(&host(rules(12))).contains(": 13, and no more than 12"));
 }

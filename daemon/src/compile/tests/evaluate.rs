@@ -190,7 +190,7 @@ impl<'a> Tables<'a> {
             let is_audit = u32::from(rule.audit) != abi::NP_NOT_AUDIT;
             if is_audit {
                 answered |= 1 << rule.audit;
-                said.would_deny.extend(reason.map(|_| Would::Rule(number)));
+                said.would_deny.extend(reason.filter(|_| !hidden).map(|_| Would::Rule(number)));
             } else if hidden || u32::from(rule.action) != abi::NP_PASS {
                 return Said { reason, rule: Some(number), ..said };
             }

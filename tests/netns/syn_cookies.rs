@@ -1,0 +1,149 @@
+//! `syn_cookies`: SYNs to a flooded port are answered at XDP, nothing is remembered of them, and who comes back gets in.
+//!
+//! XDP is generic here: a veth sends back natively only to an end that has an XDP program itself.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use netpol_tests::flood::Flood;
+use netpol_tests::net::LEFT_MAC;
+use netpol_tests::packet::{SENDER, checksum};
+use netpol_tests::policy::{VERSION, allow_port, policy};
+use netpol_tests::sock::{self, Connection};
+use netpol_tests::wire::{Observer, Sender};
+use netpol_tests::{Bench, Family, Hook, Net, Packet, flags, wait};
+
+/// Both directions isolated; only what `rules` say may be asked. No segment passes because it may be an old connection's.
+fn text(conntrack: &str, xdp: &str, rules: &str) -> String {
+    let keys = format!("policy_types = [\"ingress\", \"egress\"]\n[policy.xdp]\nmode = \"generic\"\n{xdp}\n");
+    let daemon = format!("{VERSION}[daemon.conntrack]\nadopt_existing = false\n{conntrack}\n");
+    policy("cookies", &keys).replacen(VERSION, &daemon, 1) + &rules.replace("[[rule]]", "[[policy.ingress]]")
+}
+
+fn start(always: bool, policy: &str) -> Option<Bench> {
+    let net = Net::new()?;
+    net.dut.sysctl("ipv4/tcp_syncookies", if always { "2" } else { "1" });
+    Bench::start_in(net, policy)
+}
+
+fn cookies(bench: &Bench) -> u64 {
+    bench.cli().reasons()["syn_cookie"]
+}
+
+fn listen(bench: &Bench, f: Family, port: u16) -> TcpListener {
+    sock::listen(&bench.net.dut, f.any(port))
+}
+
+#[test]
+fn connection_by_cookie_lives_and_is_judged_again_like_any_other() {
+    let allowed = text("", "syn_cookies = [80, 81]", &allow_port("web", "tcp", 80));
+    let Some(bench) = start(true, &allowed) else { return };
+    for (n, f) in (1..).zip(Family::BOTH) {
+        let listener = listen(&bench, f, 80);
+        let mut connection = Connection::open(&bench.net.src, &listener, f.at(1, 1, 80)).expect("by cookie");
+        assert_eq!(cookies(&bench), n, "{f:?}: the SYN was answered");
+        assert!(connection.lives(), "{f:?}");
+        bench.change(&allowed.replace("\"web\"", "\"www\""));
+        assert!(connection.lives(), "{f:?}: still allowed");
+        bench.change(&text("", "syn_cookies = [80, 81]", &allow_port("web", "tcp", 8080)));
+        assert!(connection.is_cut(), "{f:?}: no longer");
+        bench.change(&allowed);
+    }
+}
+
+#[test]
+fn cookie_opens_no_port_that_the_rules_close() {
+    let Some(bench) = start(true, &text("", "syn_cookies = [80, 81]", &allow_port("web", "tcp", 80))) else { return };
+    for f in Family::BOTH {
+        let listener = listen(&bench, f, 81);
+        listener.set_nonblocking(true).expect("non-blocking");
+        let before = (cookies(&bench), bench.cli().reasons()["default"]);
+        // The client believes the SYN-ACK; its acknowledgement is judged as the SYN.
+        let client = sock::connect(&bench.net.src, f.at(1, 1, 81)).expect("answered");
+        wait::until("the acknowledgement is refused", Duration::from_secs(5), || bench.cli().reasons()["default"] > before.1);
+        assert_eq!(cookies(&bench) - before.0, 1, "{f:?}");
+        assert!(listener.accept().is_err(), "{f:?}: nobody got in");
+        drop(client);
+    }
+}
+
+#[test]
+fn syn_ack_is_right_to_the_bit_and_only_what_it_asks_for_gets_in() {
+    let Some(bench) = start(true, &text("", "syn_cookies = [80]", &allow_port("web", "tcp", 80))) else { return };
+    let (sender, observers) = (Sender::open(&bench.net.src, "eth0"), [0x0800, 0x86dd].map(|p| Observer::open(&bench.net.src, "eth0", p)));
+    for (f, observer) in Family::BOTH.into_iter().zip(&observers) {
+        let listener = listen(&bench, f, 80);
+        listener.set_nonblocking(true).expect("non-blocking");
+        let (from, to) = (f.at(1, 2, 4000), f.at(1, 1, 80));
+        sender.send(&Packet::tcp(from, to, flags::SYN, 7000, 0).to_mac(LEFT_MAC).frame());
+        let frame =
+            wait::poll(Duration::from_secs(5), || observer.drain().into_iter().find(|frame| frame[..6] == SENDER)).expect("SYN-ACK");
+        assert_eq!(frame[6..12], LEFT_MAC);
+        let (ip, addresses) = if f == Family::V4 { (20, 12..20) } else { (40, 8..40) };
+        let length = ip + 24;
+        let tcp = &frame[14 + ip..14 + length];
+        let mut pseudo = frame[14..][addresses].to_vec();
+        pseudo.extend([0, 0, 0, 24, 0, 0, 0, 6]);
+        assert_eq!(checksum(&[&pseudo, tcp]), 0, "{f:?}: checksum");
+        if f == Family::V4 {
+            assert_eq!(checksum(&[&frame[14..34]]), 0, "checksum of the IP header");
+            assert_eq!(frame[16..18], (length as u16).to_be_bytes());
+        } else {
+            assert_eq!(frame[18..20], 24u16.to_be_bytes());
+        }
+        let word = |at: usize| u32::from_be_bytes(tcp[at..at + 4].try_into().expect("4 bytes"));
+        assert_eq!((word(0), word(8), tcp[12], tcp[13]), ((80 << 16) | 4000, 7001, 0x60, flags::SYN | flags::ACK), "{f:?}");
+        assert_eq!(tcp[20..22], [2, 4], "{f:?}: the MSS option");
+        let cookie = word(4);
+        let forged = Packet::tcp(from, to, flags::ACK, 7001, cookie.wrapping_add(0x1000)).to_mac(LEFT_MAC);
+        bench.refused(Hook::Ingress, "no_connection", &forged, "another number");
+        let elsewhere = Packet::tcp(f.at(1, 2, 4001), to, flags::ACK, 7001, cookie.wrapping_add(1)).to_mac(LEFT_MAC);
+        bench.refused(Hook::Ingress, "no_connection", &elsewhere, "from another port");
+        assert!(bench.arrives(&Packet::tcp(from, to, flags::ACK, 7001, cookie.wrapping_add(1)).to_mac(LEFT_MAC)), "{f:?}");
+        wait::until("the connection is there", Duration::from_secs(5), || listener.accept().is_ok());
+    }
+}
+
+#[test]
+fn nobody_else_is_answered() {
+    let refused = "[[set]]\nname = \"bad\"\nelements = [\"10.1.0.102\", \"fd00:1::66\"]\n";
+    let rules = allow_port("web", "tcp", 80) + &allow_port("other", "tcp", 8080) + refused;
+    let Some(bench) = start(true, &text("", "syn_cookies = [80]\ndeny_sets = [\"bad\"]", &rules)) else { return };
+    let _listeners = [80, 8080].map(|port| listen(&bench, Family::V6, port));
+    for f in Family::BOTH {
+        let from = f.at(1, 2, 4000);
+        bench.refused(Hook::Ingress, "deny_set", &Packet::syn(f.at(1, 0x66, 1), f.at(1, 1, 80)), "a source that is denied");
+        assert!(bench.arrives(&Packet::syn(from, f.at(1, 1, 8080))), "{f:?}: a port that is not listed");
+        assert!(bench.arrives(&Packet::syn(from, f.at(2, 2, 80))), "{f:?}: a host behind this one, although we listen on every address");
+    }
+    assert_eq!(cookies(&bench), 0);
+}
+
+/// SYNs from so many hosts that never come back.
+fn strangers() -> Vec<Packet> {
+    let syn = |n: u8, port: u16| Packet::syn(([10, 1, 3, n], port).into(), ([10, 1, 0, 1], 80).into()).to_mac(LEFT_MAC);
+    (1..=250).flat_map(|n| (1..=8).map(move |port| syn(n, port))).collect()
+}
+
+#[test]
+fn flood_of_strangers_keeps_nobody_out_although_our_table_is_smaller_than_the_queue() {
+    let small = |xdp: &str| text("max_half_open = 64", xdp, &allow_port("web", "tcp", 80));
+    for (xdp, gets_in) in [("drop_malformed = true", false), ("syn_cookies = [80]", true)] {
+        let Some(bench) = start(false, &small(xdp)) else { return };
+        let f = Family::V4;
+        let listener = listen(&bench, f, 80);
+        listener.set_nonblocking(true).expect("non-blocking");
+        assert!(sock::connect(&bench.net.src, f.at(1, 1, 80)).is_ok(), "before the flood");
+        assert_eq!(cookies(&bench), 0, "no cookies without need");
+        let flood = Flood::start(&bench.net.src, "eth0", &strangers());
+        wait::until("the flood has begun", Duration::from_secs(10), || flood.rounds() > 5);
+        let connected = (0..5).filter(|_| sock::connect(&bench.net.src, f.at(1, 1, 80)).is_ok()).count();
+        flood.stop();
+        if gets_in {
+            assert!(connected >= 4, "{connected} of 5 got in");
+            assert!(cookies(&bench) > 1000);
+        } else {
+            assert_eq!(connected, 0, "without cookies the table is full");
+        }
+    }
+}
