@@ -22,6 +22,8 @@ pub const IPV6: u16 = 0x86DD;
 pub const CTAG: u16 = 0x8100;
 pub const STAG: u16 = 0x88A8;
 
+/// Of every interface of the host.
+pub const HOST_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// Who sends a frame, where nothing else is said, and somebody else.
 pub const MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 pub const OTHER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 3];
@@ -61,7 +63,7 @@ pub fn link_layer(kind: u8, mac: [u8; 6]) -> Vec<u8> {
 
 /// An Ethernet frame: tags as (TPID, TCI), EtherType (or 802.3 length), the rest.
 pub fn ethernet(tags: &[(u16, u16)], ethertype: u16, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![2, 0, 0, 0, 0, 1];
+    let mut bytes = HOST_MAC.to_vec();
     bytes.extend(MAC);
     for (tpid, tci) in tags {
         bytes.extend(tpid.to_be_bytes());

@@ -6,6 +6,7 @@
 //! `NETPOL_SEED` repeats a run, `NETPOL_ROUNDS` makes it longer.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod answers;
 mod audits;
 mod bench;
 mod flows;

@@ -6,6 +6,7 @@ mod audit;
 mod fragments;
 mod parsing;
 mod rates;
+mod reject;
 mod stages;
 mod state;
 mod time;
@@ -103,6 +104,7 @@ pub fn all(bench: &mut Bench) -> usize {
         + state::all(bench)
         + fragments::all(bench)
         + rates::all(bench)
+        + reject::all(bench)
         + anti_spoof::all(bench)
         + audit::all(bench)
         + time::all(bench)
