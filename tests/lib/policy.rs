@@ -26,6 +26,11 @@ pub fn policy(name: &str, keys: &str) -> String {
     format!("{VERSION}[[policy]]\nname = \"{name}\"\ninterfaces = [\"left\"]\n{keys}\n")
 }
 
+/// The same file, without the minute of grace in which a mid-stream TCP segment may open a flow on a newly covered interface.
+pub fn settled(text: &str) -> String {
+    text.replacen(VERSION, &format!("{VERSION}[daemon.conntrack]\nadopt_existing = false\n"), 1)
+}
+
 fn head(name: &str) -> String {
     policy(name, "policy_types = [\"ingress\", \"egress\"]")
 }

@@ -80,6 +80,12 @@ impl Observer {
     }
 }
 
+/// Whether a frame was sent by neither the bench's senders nor a stack that reports its multicast groups (MLD, which stands behind a
+/// hop-by-hop header, RFC 3810): somebody has answered.
+pub fn is_answer(frame: &[u8]) -> bool {
+    frame[6..12] != SENDER && !(frame[12..14] == [0x86, 0xdd] && frame[20] == 0)
+}
+
 /// An ARP probe (RFC 5227) that no one answers. ARP that speaks for nobody else passes every policy, so when it has arrived, all
 /// frames sent before it are judged.
 pub fn fence() -> Packet {

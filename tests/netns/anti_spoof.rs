@@ -152,6 +152,8 @@ fn neighbour_discovery_and_mld_pass_whatever_sources_are_allowed() {
             bench.arrives(&Packet::icmp(v6("::"), v6("ff02::16"), (143, 0), [0; 4], &[0; 16]).ttl(1)),
             "MLD of an address that is tried out"
         );
+        let forged = Packet::icmp(Family::V6.host(1, 9), v6("ff02::1"), (135, 0), [0; 4], &[0; 16]).ttl(255);
+        bench.refused(Hook::Ingress, "allowed_sources", &forged, "a neighbour that speaks from somebody else's address");
         let ping = Packet::echo(nobody, v6("fd00:1::1"), 128, 1);
         bench.refused(Hook::Ingress, "allowed_sources", &ping, "any other ICMPv6 from a link-local address");
     });

@@ -1,9 +1,8 @@
 //! `mode = "audit"`: a policy that decides nothing, and tells what it would have said.
 
 use netpol_tests::flags::{ACK, SYN};
-use netpol_tests::packet::SENDER;
 use netpol_tests::policy::{VERSION, policy};
-use netpol_tests::wire::{ALL, Observer};
+use netpol_tests::wire::{ALL, Observer, is_answer};
 use netpol_tests::{Bench, Family, Hook, Packet, Place};
 
 use crate::matrix::udp_to;
@@ -204,8 +203,7 @@ fn audit_reject_answers_nobody() {
         for f in Family::BOTH {
             assert!(bench.passes(place.hook, &udp_to(f, 9)) && bench.passes(place.hook, &Packet::syn(f.at(1, 2, 5), f.at(1, 1, 6))));
         }
-        let strange = |frame: &Vec<u8>| frame[6..12] != SENDER;
-        let answers: Vec<Vec<u8>> = seen.iter().flat_map(Observer::drain).filter(strange).collect();
+        let answers: Vec<Vec<u8>> = seen.iter().flat_map(Observer::drain).filter(|frame| is_answer(frame)).collect();
         assert_eq!(answers, Vec::<Vec<u8>>::new(), "{place:?}");
     }
 }

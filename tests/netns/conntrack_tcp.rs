@@ -11,7 +11,7 @@ use netpol_tests::{Bench, Family, Hook, Packet};
 fn start(conntrack: &str) -> Option<Bench> {
     let rules = "[[policy.ingress]]\naction = \"allow\"\nprotocol = \"tcp\"\ndestination = { ports = [80] }\n";
     let text = policy("t", &format!("policy_types = [\"ingress\", \"egress\"]\n{rules}"));
-    Bench::start(&text.replacen(VERSION, &format!("{VERSION}[daemon.conntrack]\n{conntrack}\n"), 1))
+    Bench::start(&text.replacen(VERSION, &format!("{VERSION}[daemon.conntrack]\nadopt_existing = false\n{conntrack}\n"), 1))
 }
 
 /// One connection from host 2 to port 80; the client's numbers begin at 1000, the server's at 5000.

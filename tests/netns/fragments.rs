@@ -1,9 +1,8 @@
 //! Fragments: judged with their first piece, or by L3 alone, never by guessing.
 
 use netpol_tests::cli::DONE;
-use netpol_tests::packet::SENDER;
 use netpol_tests::policy::{both_ways, policy};
-use netpol_tests::wire::{ALL, Observer};
+use netpol_tests::wire::{ALL, Observer, is_answer};
 use netpol_tests::{Bench, Family, Hook, Packet};
 
 /// UDP to a port with 120 bytes of payload.
@@ -196,7 +195,7 @@ fn fragments_of_a_rejected_datagram_are_dropped_and_answered_by_nobody() {
             bench.refused(hook, "reject", &datagram(f, 53).piece(130, 0, 64), "first");
             bench.refused(hook, "reject", &datagram(f, 53).piece(130, 64, 999), "later, of the same datagram");
         });
-        let answers: Vec<Vec<u8>> = seen.iter().flat_map(Observer::drain).filter(|frame| frame[6..12] != SENDER).collect();
+        let answers: Vec<Vec<u8>> = seen.iter().flat_map(Observer::drain).filter(|frame| is_answer(frame)).collect();
         assert_eq!(answers, Vec::<Vec<u8>>::new(), "{rule}");
     }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use netpol_tests::packet_l4::addr;
-use netpol_tests::policy::arriving;
+use netpol_tests::policy::{arriving, both_ways, settled};
 use netpol_tests::{Bench, Family, Hook, Packet};
 
 const ALLOW_ALL: &str = "[[rule]]\naction = \"allow\"\n";
@@ -171,7 +171,7 @@ fn refusals_speak_only_where_a_policy_isolates() {
 #[test]
 fn rules_and_defaults_have_reasons_of_their_own() {
     let rules = "[[rule]]\naction = \"deny\"\nprotocol = \"udp\"\n";
-    let Some(bench) = Bench::with_rules(rules) else { return };
+    let Some(bench) = Bench::start(&settled(&both_ways(rules))) else { return };
     for hook in Hook::BOTH {
         bench.refused(hook, "rule", &udp4(), "UDP");
         bench.refused(hook, "default", &Packet::syn(addr("10.1.0.2:1"), addr("10.1.0.1:2")), "TCP");

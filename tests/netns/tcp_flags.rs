@@ -1,7 +1,7 @@
 //! `tcp_flags`: named flags must be set, `!flag` must be clear, the rest is ignored.
 
 use netpol_tests::flags::{ACK, CWR, ECE, FIN, PSH, RST, SYN, URG};
-use netpol_tests::policy::{VERSION, both_ways};
+use netpol_tests::policy::{VERSION, both_ways, settled};
 use netpol_tests::{Bench, Packet};
 
 use crate::matrix::{everywhere, udp_to};
@@ -36,7 +36,7 @@ fn flags_of_opening_packets_match_set_and_clear() {
 
 #[test]
 fn flags_of_segments_that_cannot_open_are_never_judged_by_rules() {
-    let Some(bench) = Bench::with_rules("[[rule]]\naction = \"allow\"\nprotocol = \"tcp\"\n") else { return };
+    let Some(bench) = Bench::start(&settled(&both_ways("[[rule]]\naction = \"allow\"\nprotocol = \"tcp\"\n"))) else { return };
     everywhere(&bench, |f| {
         let tcp = |flags| Packet::tcp(f.at(1, 2, 4000), f.at(1, 1, 80), flags, 1, 1);
         [

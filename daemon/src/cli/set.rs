@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::{BAD_POLICY, Common, answer, ask, print};
+use super::{BAD_POLICY, Common, DONE, answer, ask, print};
 use crate::policy::elements;
+use crate::report::sets::Shown;
 use crate::source::MAX_SET_FILE;
 use crate::trigger::control::{Lifetime, Request};
 
@@ -76,7 +77,7 @@ fn lifetime(text: &str) -> Result<Lifetime, String> {
 pub(super) fn set(common: &Common, command: SetCommand) -> anyhow::Result<u8> {
     let request = match command {
         SetCommand::List => Request::SetList,
-        SetCommand::Show { name } => Request::SetShow { name },
+        SetCommand::Show { name } => return show(common, name),
         SetCommand::Add { name, elements, timeout } => Request::SetAdd { name, elements, lifetime: timeout.lifetime() },
         SetCommand::Del { name, elements } => Request::SetDel { name, elements },
         SetCommand::Flush { name } => Request::SetFlush { name },
@@ -86,6 +87,16 @@ pub(super) fn set(common: &Common, command: SetCommand) -> anyhow::Result<u8> {
         },
     };
     answer(common, &ask(common, &request)?)
+}
+
+fn show(common: &Common, name: String) -> anyhow::Result<u8> {
+    let response = ask(common, &Request::SetShow { name })?;
+    if response.exit != DONE {
+        return answer(common, &response);
+    }
+    let shown: Shown = serde_json::from_value(response.value)?;
+    print::text(&if common.json { shown.json()? } else { shown.text() })?;
+    Ok(DONE)
 }
 
 fn refuse(common: &Common, error: &str) -> anyhow::Result<u8> {

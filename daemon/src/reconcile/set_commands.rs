@@ -13,6 +13,7 @@ use super::Reconciler;
 use super::sets::SetError;
 use crate::policy::elements;
 use crate::policy::model::{Dynamic, PolicySet, Set};
+use crate::report::sets::{Shown, duration};
 use crate::sets::{Added, Expiry, content};
 use crate::source;
 use crate::trigger::control::{Lifetime, Response};
@@ -71,30 +72,24 @@ impl Reconciler {
         added.map_or(set.nets.len(), |added| content::count(&set.nets, added))
     }
 
-    /// `set show`: written elements, then added ones with the time that they have left.
+    /// `set show`.
     pub fn set_show(&self, name: &str) -> Response {
         let set = match self.find_set(name) {
             Ok(set) => set,
             Err(response) => return response,
         };
         let now = self.sets.now();
-        let added = self.sets.added(name).filter(|_| set.dynamic.is_some());
-        let mut rows: Vec<Vec<String>> = set.nets.iter().map(|net| vec![spelled(net), "written".into()]).collect();
-        let entry = |net: &IpNet, origin: &str, left: Option<u64>, expires: Option<u64>| json!({ "element": spelled(net), "origin": origin, "remaining": left.map(|ms| ms.div_ceil(1000)), "expires": expires.map(|ms| ms / 1000) });
-        let mut entries: Vec<Value> = set.nets.iter().map(|net| entry(net, "written", None, None)).collect();
-        for (net, expiry) in added.into_iter().flat_map(Added::iter).filter(|(_, expiry)| !expiry.is_over(now)) {
-            let left = expiry.ms().map(|ms| ms - now);
-            rows.push(vec![
-                spelled(&net),
-                "added".into(),
-                left.map(|ms| format!("{} left", duration(ms.div_ceil(1000)))).unwrap_or_default(),
-            ]);
-            entries.push(entry(&net, "added", left, expiry.ms()));
+        let written: Vec<String> = set.nets.iter().map(spelled).collect();
+        let live = self.sets.added(name).filter(|_| set.dynamic.is_some()).into_iter().flat_map(Added::iter);
+        let live = live.filter(|(_, expiry)| !expiry.is_over(now));
+        let end = |expiry: Expiry| expiry.ms().map_or("-".to_string(), |ms| ms.to_string());
+        let added: Vec<String> = live.map(|(net, expiry)| format!("{} {}", spelled(&net), end(expiry))).collect();
+        let (dynamic, written, added) = (set.dynamic.is_some(), written.join("\n"), added.join("\n"));
+        let shown = Shown { version: 1, name: set.name.clone(), dynamic, now, written, added };
+        match serde_json::to_value(shown) {
+            Ok(value) => Response { exit: 0, text: String::new(), value },
+            Err(error) => refused(3, error.to_string()),
         }
-        let elements: Vec<&str> = rows.iter().filter_map(|row| row.first()).map(String::as_str).collect();
-        let value = json!({ "version": 1, "name": set.name, "dynamic": set.dynamic.is_some(), "elements": elements, "entries": entries });
-        let text = if set.dynamic.is_some() { crate::report::table(&rows) } else { elements.join("\n") };
-        Response { exit: 0, text, value }
     }
 
     /// `set add`: all elements or none.
@@ -274,32 +269,4 @@ fn some(elements: &[String]) -> String {
 /// A host without its length.
 fn spelled(net: &IpNet) -> String {
     if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() }
-}
-
-/// Seconds in the two largest units that matter.
-fn duration(seconds: u64) -> String {
-    let units = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
-    let first = units.iter().position(|(_, size)| seconds >= *size).unwrap_or(3);
-    let mut rest = seconds;
-    let mut parts = Vec::new();
-    for (unit, size) in units.iter().skip(first).take(2) {
-        if rest / size > 0 || parts.is_empty() {
-            parts.push(format!("{}{unit}", rest / size));
-        }
-        rest %= size;
-    }
-    parts.join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::duration;
-
-    #[test]
-    fn durations_have_two_units_at_most() {
-        let cases = [(0, "0s"), (59, "59s"), (60, "1m"), (3661, "1h 1m"), (3601, "1h"), (90_061, "1d 1h"), (7199, "1h 59m")];
-        for (seconds, text) in cases {
-            assert_eq!(duration(seconds), text);
-        }
-    }
 }

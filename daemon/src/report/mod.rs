@@ -5,6 +5,7 @@ pub mod metrics;
 pub mod names;
 mod problems;
 pub mod rules;
+pub mod sets;
 pub mod status;
 pub mod systemd;
 mod table;
