@@ -50,6 +50,10 @@ fn limit_steps() -> Vec<Step> {
         (syn(neighbour, 1, HERE6, 81), "ok"),
         (syn(PEER6, 2, HERE6, 81), "reject"),
         (syn(stranger, 2, HERE6, 81), "ok"),
+        // The same 32 bits are nobody's neighbour in the other family.
+        (syn("32.1.13.184", 1, HERE, 81), "ok"),
+        (syn("32.1.13.184", 2, HERE, 81), "ok"),
+        (syn("2001:db8::1", 1, HERE6, 81), "ok"),
         (syn(PEER, 1, HERE, 82), "ok"),
         (syn(other, 2, HERE, 82), "ok"),
         (syn(other, 3, HERE, 82), "reject"),
