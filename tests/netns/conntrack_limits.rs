@@ -10,7 +10,7 @@ use netpol_tests::{Bench, Family, Hook, Packet};
 
 fn start(conntrack: &str) -> Option<Bench> {
     let text = policy("t", "policy_types = [\"ingress\", \"egress\"]\n[[policy.ingress]]\naction = \"allow\"\n");
-    Bench::start(&text.replacen(VERSION, &format!("{VERSION}[daemon.conntrack]\n{conntrack}\n"), 1))
+    Bench::start(&text.replacen(VERSION, &format!("{VERSION}[daemon.conntrack]\nadopt_existing = false\n{conntrack}\n"), 1))
 }
 
 fn past(seconds: u64) {
