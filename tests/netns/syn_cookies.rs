@@ -147,3 +147,14 @@ fn flood_of_strangers_keeps_nobody_out_although_our_table_is_smaller_than_the_qu
         }
     }
 }
+
+#[test]
+fn host_that_gives_no_cookies_is_warned_of() {
+    let Some(net) = Net::new() else { return };
+    net.dut.sysctl("ipv4/tcp_syncookies", "0");
+    let Some(bench) = Bench::start_in(net, &text("", "syn_cookies = [80]", &allow_port("web", "tcp", 80))) else { return };
+    let warned = |word: &str| bench.cli().status()["warnings"].to_string().contains(word);
+    assert!(warned("tcp_syncookies is 0"), "{}", bench.cli().status());
+    bench.net.dut.sysctl("ipv4/tcp_syncookies", "1");
+    assert!(!warned("tcp_syncookies"));
+}

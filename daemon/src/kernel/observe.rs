@@ -48,6 +48,7 @@ pub fn observe(view: &View<'_>, word: GenerationWord) -> Result<Observed> {
         shared_current: shared.is_some() && shared == ours,
         shared,
         leftovers: view.pins.leftovers(digest)?,
+        no_syn_cookies: std::fs::read_to_string("/proc/sys/net/ipv4/tcp_syncookies").is_ok_and(|value| value.trim() == "0"),
         now: sys::boot_time(),
     })
 }

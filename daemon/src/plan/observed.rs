@@ -153,6 +153,8 @@ pub struct Observed {
     pub shared: Option<u32>,
     /// Directories to unpin at the end, relative to the bpffs directory: another ABI's, or programs of other bytes.
     pub leftovers: Vec<String>,
+    /// `net.ipv4.tcp_syncookies` is 0: this host never gives a SYN cookie.
+    pub no_syn_cookies: bool,
     /// Boot time of the observation, ns.
     pub now: u64,
 }

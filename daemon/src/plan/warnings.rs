@@ -1,5 +1,7 @@
 //! What `status` must show although no action can change it. Pure.
 
+use netpol_probes::abi;
+
 use super::observed::{LinkObserved, Observed, XdpObserved};
 use crate::compile::ruleset::{LinkPlan, Ruleset};
 use crate::policy::model::{Hook, XdpMode};
@@ -13,6 +15,7 @@ pub fn warnings(wanted: &Ruleset, observed: &Observed) -> Vec<String> {
             found.extend(of_hook(plan, link, hook, name));
         }
         found.extend(of_xdp(plan, link));
+        found.extend(of_cookies(plan, link, observed));
     }
     found
 }
@@ -25,6 +28,17 @@ fn of_hook(plan: &LinkPlan, link: &LinkObserved, hook: Hook, name: &str) -> Opti
         }
         Some(_) => None,
     }
+}
+
+/// Cookies are given by XDP, and made by the kernel.
+fn of_cookies(plan: &LinkPlan, link: &LinkObserved, observed: &Observed) -> Option<String> {
+    if plan.record.flags & abi::NP_LINK_SYN_COOKIES == 0 {
+        return None;
+    }
+    if observed.no_syn_cookies {
+        return Some(format!("{}: syn_cookies has no effect: net.ipv4.tcp_syncookies is 0", plan.name));
+    }
+    (!link.xdp.is_ours()).then(|| format!("{}: syn_cookies has no effect without our XDP program", plan.name))
 }
 
 fn of_xdp(plan: &LinkPlan, link: &LinkObserved) -> Option<String> {

@@ -233,8 +233,8 @@ fn anti_spoof(random: &mut Random) -> String {
             list(&random.some(&["02:00:00:00:00:02", "02:00:00:00:00:03", "02:00:00:00:00:04"], 2))
         ));
     }
-    for line in ["arp = true\n", "bogons = true\n"] {
-        if random.percent(35) {
+    for (line, percent) in [("arp = true\n", 60), ("bogons = true\n", 30)] {
+        if random.percent(percent) {
             text.push_str(line);
         }
     }
