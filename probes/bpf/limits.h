@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/* Limits: rates that several CPUs share, of a rule as a whole or of one source or destination. */
+/*
+ * Limits: rates that several CPUs share, of a rule as a whole or of one source or destination. They read the exact clock: by that
+ * of the kernel's tick, "1000/s" with a small burst would be 250/s.
+ */
 #ifndef NETPOL_LIMITS_H
 #define NETPOL_LIMITS_H
 
@@ -40,6 +43,7 @@ INLINE int np_take(__u64 *arrival, const struct np_limit *limit, __u64 now)
 INLINE int np_take_from_bucket(struct np_state *st, const struct np_limit *limit, __u32 scope, __u8 family, const __u32 *address)
 {
 	struct np_bucket_key *key = &st->bucket;
+	__u64 now = bpf_ktime_get_boot_ns();
 	__u64 *arrival;
 	__u64 first;
 
@@ -52,7 +56,7 @@ INLINE int np_take_from_bucket(struct np_state *st, const struct np_limit *limit
 	key->address[3] = 0;
 	arrival = bpf_map_lookup_elem(&buckets, key);
 	if (!arrival) {
-		first = np_next_arrival(0, limit->cost, limit->depth, st->now);
+		first = np_next_arrival(0, limit->cost, limit->depth, now);
 		if (!first)
 			return NP_ABOVE;
 		if (!bpf_map_update_elem(&buckets, key, &first, BPF_NOEXIST))
@@ -62,7 +66,7 @@ INLINE int np_take_from_bucket(struct np_state *st, const struct np_limit *limit
 		if (!arrival)
 			return NP_ABOVE;
 	}
-	return np_take(arrival, limit, st->now);
+	return np_take(arrival, limit, now);
 }
 
 /* The limit of a rule. */
@@ -73,7 +77,7 @@ INLINE int np_take_for_rule(struct np_state *st, __u32 index, const struct np_tu
 	if (!limit)
 		return NP_NO_LIMIT;
 	if (limit->per == NP_PER_RULE)
-		return np_take(&limit->arrival, limit, st->now);
+		return np_take(&limit->arrival, limit, bpf_ktime_get_boot_ns());
 	return np_take_from_bucket(st, limit, 0, t->family, limit->per == NP_PER_SOURCE ? t->src : t->dst);
 }
 

@@ -48,6 +48,7 @@ fn written_rates_and_what_comes_through() {
     let cases = [
         ("rule, 100/s", rule("rate = \"100/s\", burst = 1"), 1, 100.0),
         ("rule, 1000/s", rule("rate = \"1000/s\", burst = 8"), 1, 1000.0),
+        ("rule, 1000/s, one at a time", rule("rate = \"1000/s\", burst = 1"), 1, 1000.0),
         ("source, 100/s, 10 sources", rule("rate = \"100/s\", burst = 8, per = \"source\""), 10, 1000.0),
         ("source, 10/s, 200 sources", rule("rate = \"10/s\", burst = 1, per = \"source\""), 200, 2000.0),
         ("rate_limit 1000/s, XDP native", xdp("native", "packets = \"1000/s\", packets_burst = 8"), 1, 1000.0),
