@@ -22,6 +22,7 @@ mod inspect;
 mod libbpf;
 #[cfg(test)]
 pub(crate) mod lifecycle;
+mod limits;
 mod links;
 mod maps;
 mod netlink;
