@@ -295,7 +295,7 @@ struct np_event {
 struct np_bucket_key {
 	__u64 limit;             /* np_limit.id */
 	__u32 scope;             /* ifindex for policy.xdp.rate_limit, 0 for rules */
-	__u32 pad;
+	__u32 family;            /* 4 or 6: an IPv4 address is not the first half of a /64 */
 	__u32 address[4];        /* IPv6: the /64; IPv4 in [0], the rest 0 */
 };
 

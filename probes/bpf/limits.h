@@ -45,7 +45,7 @@ INLINE int np_take_from_bucket(struct np_state *st, const struct np_limit *limit
 
 	key->limit = limit->id;
 	key->scope = scope;
-	key->pad = 0;
+	key->family = family;
 	key->address[0] = address[0];
 	key->address[1] = family == 6 ? address[1] : 0;
 	key->address[2] = 0;
