@@ -99,6 +99,9 @@ in
         RestrictAddressFamilies = [
           "AF_NETLINK"
           "AF_UNIX"
+          # For `[daemon] metrics`.
+          "AF_INET"
+          "AF_INET6"
         ];
         SystemCallArchitectures = "native";
         SystemCallFilter = [

@@ -304,6 +304,42 @@ fn damaged_journal_is_said_aloud_and_opens_nothing() {
 }
 
 #[test]
+fn journal_that_lost_a_deletion_lets_nobody_in_again() {
+    let Some(mut bench) = Bench::start(&friends("")) else { return };
+    bench.cli().run(&["set", "add", "friends", "10.1.0.2", "10.1.0.3"]).expect(DONE);
+    bench.cli().run(&["set", "del", "friends", "10.1.0.2"]).expect(DONE);
+    bench.daemon.kill();
+    let journal = bench.net.state_dir().join("sets/friends");
+    let text = fs::read_to_string(&journal).expect("the journal");
+    fs::write(&journal, text.replace("- 10.1.0.2/32", "? 10.1.0.2/32")).expect("the journal");
+    bench.daemon = Daemon::start(&bench.net);
+    assert_eq!(bench.cli().status()["state"], "degraded");
+    assert!(!bench.arrives(&from(Family::V4, 2)), "the kernel knows that it was taken out");
+    assert!(bench.arrives(&from(Family::V4, 3)));
+    bench.cli().run(&["set", "add", "friends", "10.1.0.4"]).expect(DONE);
+    assert!(fs::read_to_string(&journal).expect("the journal").contains("? 10.1.0.2/32"), "the damaged line is still there");
+}
+
+#[test]
+fn list_that_changes_during_a_trial_returns_with_the_former_ruleset() {
+    let Some(net) = Net::new() else { return };
+    let list = net.policy_dir().join("l.txt");
+    fs::write(&list, "10.1.0.2\n").expect("a list");
+    let manual = |text: String| text.replace("adopt_existing", "adopt_existing = false\n[daemon]\nreload = \"manual\"\n#");
+    let policy = manual(friends("files = [\"l.txt\"]"));
+    let Some(mut bench) = Bench::start_in(net, &policy) else { return };
+    bench.net.write("10-test.toml", &policy.replace("action = \"allow\"\n", "action = \"allow\"\nprotocol = \"udp\"\n"));
+    bench.cli().run(&["apply", "--confirm", "5s"]).expect(DONE);
+    fs::write(&list, "10.1.0.3\n").expect("a list");
+    bench.cli().run(&["apply"]).expect(DONE);
+    bench.daemon.kill();
+    let both = |bench: &Bench| [2, 3].map(|host| bench.arrives(&from(Family::V4, host)));
+    assert_eq!(both(&bench), [false, true], "the changed list");
+    std::thread::sleep(Duration::from_secs(6));
+    assert_eq!(both(&bench), [true, false], "the former list, with nobody there");
+}
+
+#[test]
 fn dynamic_set_beside_nets_and_in_not_sets_follows_the_algebra() {
     let rules = "[[rule]]\naction = \"allow\"\nsource = { nets = [\"10.1.0.32/28\", \"fd00:1::30/124\"], sets = [\"friends\"], not_sets = [\"bad\"] }\n";
     let sets = "[[set]]\nname = \"friends\"\ndynamic = true\n[[set]]\nname = \"bad\"\ndynamic = true\n";

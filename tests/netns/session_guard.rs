@@ -54,3 +54,25 @@ fn guard_can_be_turned_off() {
     apply_in(&bench, &session, &[]).expect(DONE);
     assert!(session.is_cut());
 }
+
+/// Rules before `ssh`, a dynamic set, and the ruleset's own `ssh` rule.
+fn by_set(before: &str, port: u16) -> String {
+    let friends = "[[rule]]\naction = \"allow\"\nprotocol = \"tcp\"\nsource = { sets = [\"friends\"] }\n";
+    by_hand(&(before.to_owned() + &allow_port("more", "tcp", port) + friends)) + "[[set]]\nname = \"friends\"\ndynamic = true\n"
+}
+
+#[test]
+fn session_that_a_set_lets_in_and_one_whose_rule_has_expired_are_told_apart() {
+    let Some(bench) = Bench::start(&by_set("", 80)) else { return };
+    let f = Family::V4;
+    bench.cli().run(&["set", "add", "friends", &f.host(1, 2).to_string()]).expect(DONE);
+    let listener = sock::listen(&bench.net.dut, f.at(1, 1, 22));
+    let mut session = Connection::open(&bench.net.src, &listener, f.at(1, 1, 22)).expect("a session");
+    bench.net.write(FILE, &by_set("", 81));
+    apply_in(&bench, &session, &[]).expect(DONE);
+    assert!(session.lives(), "it is let in by an element that was added");
+    let expired = allow_port("ssh", "tcp", 22) + "expires = 2001-01-01T00:00:00Z\n";
+    bench.net.write(FILE, &by_hand(&expired));
+    apply_in(&bench, &session, &[]).expect(REFUSED);
+    assert!(session.lives(), "a rule that has expired lets nobody in");
+}

@@ -1,9 +1,9 @@
 //! What is enforced when the directory cannot be: the last good ruleset, or failsafe entries alone.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use log::{error, warn};
@@ -55,16 +55,26 @@ fn on_trial(directories: &Directories) -> PathBuf {
 /// Remembers, over a death of the daemon, that this content waits for confirmation; `None` = nothing does.
 pub fn keep_trial(directories: &Directories, digest: Option<[u8; 32]>) {
     let path = on_trial(directories);
-    let kept = match digest {
-        Some(digest) => fs::create_dir_all(&directories.state).and_then(|()| fs::write(&path, digest)),
-        None => match fs::remove_file(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        },
-    };
-    if let Err(error) = kept {
+    if let Err(error) = write_trial(&directories.state, &path, digest) {
         warn!("{}: {error}", path.display());
     }
+}
+
+/// On the disk when it returns: after a loss of power, too, what was not confirmed stays out and what was confirmed comes back.
+fn write_trial(state: &Path, path: &Path, digest: Option<[u8; 32]>) -> io::Result<()> {
+    match digest {
+        Some(digest) => {
+            fs::create_dir_all(state)?;
+            let beside = path.with_extension("new");
+            let mut file = File::create(&beside)?;
+            file.write_all(&digest)?;
+            file.sync_all()?;
+            fs::rename(&beside, path)?;
+        }
+        None if !path.exists() => return Ok(()),
+        None => fs::remove_file(path)?,
+    }
+    File::open(state)?.sync_all()
 }
 
 /// The content that waited for confirmation when the last daemon ended.

@@ -6,8 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::{Candidate, Origin, Reconciler, Refusal, check};
-use crate::policy::judge::{self, Verdict};
-use crate::policy::model::{Direction, Expect, Origin as Place, TestCase, TestPacket, Vlan};
+use crate::policy::judge::{self, Judgement, Verdict};
+use crate::policy::model::{Direction, Element, Expect, Origin as Place, TestCase, TestPacket, Vlan};
+use crate::sets::Added;
 use crate::source;
 use crate::trigger::control::Session;
 
@@ -34,7 +35,7 @@ impl Reconciler {
             return Ok(());
         }
         let Some((interface, vlan)) = self.interface_of(session)? else { return Ok(()) };
-        match refused(&candidate, session, &interface, vlan) {
+        match self.refused(&candidate, session, &interface, vlan) {
             Some(why) => Err(self.note(Refusal::would_cut(session, &interface, &why))),
             None => Ok(()),
         }
@@ -57,10 +58,22 @@ impl Reconciler {
         });
         Ok(named)
     }
+
+    /// Why the new ruleset would not let the session in, with what dynamic sets hold and what has expired by now.
+    fn refused(&self, candidate: &Candidate, session: &Session, interface: &str, vlan: Option<Vlan>) -> Option<String> {
+        let now = self.sets.now();
+        let mut policies = (*candidate.policies).clone();
+        for set in policies.sets.iter_mut().filter(|set| set.dynamic.is_some()) {
+            let live = self.sets.added(&set.name).into_iter().flat_map(Added::iter).filter(|(_, expiry)| !expiry.is_over(now));
+            set.added = live.map(|(net, _)| Element { net, expires: None }).collect();
+        }
+        let moment = i64::try_from(now).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+        refused(&judge::judge_test_at(&policies, &opening(session, interface, vlan), moment))
+    }
 }
 
-/// Why the new ruleset would not let the session in.
-fn refused(candidate: &Candidate, session: &Session, interface: &str, vlan: Option<Vlan>) -> Option<String> {
+/// The session as if it began now.
+fn opening(session: &Session, interface: &str, vlan: Option<Vlan>) -> TestCase {
     let origin = Place { file: Arc::from("(the session of this command)"), line: 1, column: 1 };
     let packet = TestPacket {
         origin: origin.clone(),
@@ -71,7 +84,7 @@ fn refused(candidate: &Candidate, session: &Session, interface: &str, vlan: Opti
         tcp_flags: SYN,
         vlan,
     };
-    let test = TestCase {
+    TestCase {
         name: "live session".into(),
         origin,
         interface: interface.to_owned(),
@@ -80,10 +93,13 @@ fn refused(candidate: &Candidate, session: &Session, interface: &str, vlan: Opti
         after: Vec::new(),
         expect: Expect::Allow,
         rule: None,
-    };
-    let judgement = judge::judge_test(&candidate.policies, &test);
-    let by_rule = judgement.rule.map(|rule| format!("the rule {}/{} ({})", rule.policy, rule.id, rule.origin));
-    let by_default = judgement.default.map(|default| format!("the default of {} ({})", default.policy, default.origin));
+    }
+}
+
+/// What refuses it, if anything does.
+fn refused(judgement: &Judgement) -> Option<String> {
+    let by_rule = judgement.rule.as_ref().map(|rule| format!("the rule {}/{} ({})", rule.policy, rule.id, rule.origin));
+    let by_default = judgement.default.as_ref().map(|default| format!("the default of {} ({})", default.policy, default.origin));
     let by_stage = judgement.reason.map_or_else(String::new, |reason| reason.to_string());
     (judgement.verdict != Verdict::Allow).then(|| by_rule.or(by_default).unwrap_or(by_stage))
 }

@@ -215,7 +215,8 @@ impl Reconciler {
         self.sets.learn(kernel, &candidate.policies)?;
         let contents = self.sets.contents(kernel, &candidate.policies);
         // A changed list alone makes no generation. On trial it does: the former content has to return by itself.
-        let rebuild = deadline.is_some() && contents.sets.values().any(|content| !content.runs);
+        let on_trial = deadline.is_some() || kernel.pending()?;
+        let rebuild = on_trial && contents.sets.values().any(|content| !content.runs);
         let actions = plan::plan_with(&ruleset, &observed, plan::Options { deadline, rebuild });
         let outcome = kernel.execute(&ruleset, &contents, &actions)?;
         let built = |action: &Action| matches!(action, Action::BuildGeneration { generation, .. } if *generation == outcome.generation);

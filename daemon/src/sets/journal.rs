@@ -6,9 +6,11 @@
 //! + 2001:db8::/64 -                 stays
 //! - 198.51.100.0/24                 was taken out
 //! .                                 all lines since the last dot count from here on
+//! ~                                 lines since the last dot do not count (they were found damaged)
 //! ```
 //!
-//! What stands behind the last dot was cut short by a crash and is ignored: a change is kept whole or not at all. Knows one file.
+//! What stands behind the last dot was cut short by a crash and is ignored: a change is kept whole or not at all. A file with
+//! trouble is only ever appended to, so that whoever mends it finds everything that it held. Knows one file.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -23,6 +25,10 @@ use super::clock::Expiry;
 
 /// Closes a change.
 const END: &str = ".";
+/// Drops the lines of a change that has no end.
+const DROP: &str = "~";
+/// Stands before a change that is appended to a file with trouble: whatever it ends with, nothing of that is taken for a part of it.
+const APART: &str = "#\n~\n";
 
 /// One line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,19 +72,25 @@ pub struct Journal {
     length: u64,
     /// Lines up to there.
     lines: usize,
+    /// The file does not tell everything: nothing of it may be cut off or written over.
+    damaged: bool,
 }
 
 impl Journal {
     /// Reads a journal; a missing one is empty. What cannot be read is told, and all the rest counts.
     pub fn load(path: &Path) -> (Journal, BTreeMap<IpNet, Expiry>, Option<Trouble>) {
-        let mut journal = Journal { path: path.to_path_buf(), length: 0, lines: 0 };
+        let mut journal = Journal { path: path.to_path_buf(), length: 0, lines: 0, damaged: false };
         let mut elements = BTreeMap::new();
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return (journal, elements, None),
-            Err(cause) => return (journal, elements, Some(Trouble::Unreadable { path: path.to_path_buf(), cause })),
+            Err(cause) => {
+                journal.damaged = true;
+                return (journal, elements, Some(Trouble::Unreadable { path: path.to_path_buf(), cause }));
+            }
         };
         let trouble = journal.replay(&mut BufReader::new(file), &mut elements);
+        journal.damaged = trouble.is_some();
         (journal, elements, trouble)
     }
 
@@ -99,6 +111,8 @@ impl Journal {
             if text == END {
                 pending.drain(..).for_each(|change| apply(elements, change));
                 (self.length, self.lines) = (bytes, number);
+            } else if text == DROP {
+                pending.clear();
             } else if let Some(change) = parse(&text) {
                 pending.push(change);
             } else if !text.starts_with('#') {
@@ -128,6 +142,9 @@ impl Journal {
     /// # Errors
     /// What the system said.
     pub fn append(&mut self, changes: &[Change]) -> io::Result<()> {
+        if self.damaged {
+            return self.append_apart(changes);
+        }
         if self.length == 0 {
             // The first lines are written as a whole file, so that its name is on the disk too.
             return self.replace(changes.iter().copied());
@@ -139,6 +156,21 @@ impl Journal {
         file.write_all(text.as_bytes())?;
         file.sync_data()?;
         self.length += text.len() as u64;
+        self.lines += changes.len() + 1;
+        Ok(())
+    }
+
+    /// The same for a file with trouble: behind all that it holds.
+    fn append_apart(&mut self, changes: &[Change]) -> io::Result<()> {
+        let mut file = OpenOptions::new().append(true).open(&self.path)?;
+        let before = file.metadata()?.len();
+        let text = spelled(changes.iter().copied());
+        let written = file.write_all(APART.as_bytes()).and_then(|()| file.write_all(text.as_bytes())).and_then(|()| file.sync_data());
+        if let Err(error) = written {
+            // Nothing of it counts; where even that fails, no dot closes it, or it is a change that was made.
+            file.set_len(before)?;
+            return Err(error);
+        }
         self.lines += changes.len() + 1;
         Ok(())
     }
@@ -168,6 +200,7 @@ impl Journal {
         File::open(directory)?.sync_all()?;
         self.length = (head.len() + text.len()) as u64;
         self.lines = counted + 2;
+        self.damaged = false;
         Ok(())
     }
 }
@@ -276,6 +309,22 @@ mod tests {
         assert_eq!(elements.len(), 2);
         let trouble = trouble.unwrap();
         assert!(trouble.contains("friends:4: `+ 10.0.0.300/32 -`") && trouble.contains("(and 1 more)"), "{trouble}");
+    }
+
+    #[test]
+    fn damaged_journal_keeps_all_its_lines_when_something_is_added() {
+        for text in ["# x\n+ 10.0.0.1/32 -\n,\n", "+ 10.0.0.1/32 -\n.\n+ 10.0.0.2/32 -\n!\n+ 10.0.0.3/32 -", "rubbish"] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("s");
+            fs::write(&path, text).unwrap();
+            let (mut journal, before, trouble) = Journal::load(&path);
+            let told = trouble.is_some();
+            journal.append(&[Change::Add(net("10.9.0.1/32"), Expiry::NEVER)]).unwrap();
+            journal.append(&[Change::Add(net("10.9.0.2/32"), Expiry::NEVER)]).unwrap();
+            let (_, after, trouble) = Journal::load(&path);
+            assert_eq!((after.len(), trouble.is_some()), (before.len() + 2, told), "{text}: no more and no less than was told");
+            assert!(!told || fs::read_to_string(&path).unwrap().starts_with(text), "{text}: nothing is cut off");
+        }
     }
 
     #[test]

@@ -45,8 +45,10 @@ impl Store {
         self.trouble.as_ref()
     }
 
-    /// Takes in what somebody else still knows, where the journal does not tell everything.
+    /// Goes on with what somebody else still knows, where the journal does not tell everything: it may have lost that an element
+    /// was taken out as well as that one was put in.
     pub fn recover(&mut self, elements: impl Iterator<Item = (IpNet, Expiry)>) {
+        self.added = Added::default();
         elements.for_each(|(net, expiry)| self.added.insert(net, expiry, false));
         self.next_end = self.added.next_end();
     }
@@ -113,7 +115,13 @@ impl Store {
         }
         self.added.clock_moved(ms);
         self.next_end = self.added.next_end();
-        self.journal.rewrite(self.added.iter())?;
+        if self.trouble.is_some() {
+            // Not written over: what it holds beyond this is for whoever mends it.
+            let timed = self.added.iter().filter(|(_, expiry)| *expiry != Expiry::NEVER);
+            self.journal.append(&timed.map(|(net, expiry)| Change::Add(net, expiry)).collect::<Vec<Change>>())?;
+        } else {
+            self.journal.rewrite(self.added.iter())?;
+        }
         Ok(true)
     }
 
@@ -174,9 +182,11 @@ mod tests {
         let mut store = Store::load(dir.path(), "s", 0);
         assert!(store.trouble().is_some() && store.added().len() == 1);
         store.recover([(net("10.0.0.9/32"), Expiry::NEVER)].into_iter());
-        store.add(&[net("10.0.0.2/32")], Expiry::NEVER).unwrap();
+        store.add(&[net("10.0.0.2/32")], Expiry::at(9)).unwrap();
+        store.clock_moved(1000).unwrap();
         assert!(Store::load(dir.path(), "s", 0).trouble().is_some());
-        assert_eq!(store.added().len(), 3);
+        assert_eq!(Store::load(dir.path(), "s", 0).added().get(&net("10.0.0.2/32")), Some(Expiry::at(1009)));
+        assert_eq!(store.added().len(), 2, "what is known for sure, and what was added since");
         store.replace(Added::default()).unwrap();
         assert!(Store::load(dir.path(), "s", 0).trouble().is_none());
     }

@@ -207,3 +207,13 @@ fn neighbour_discovery_speaks_for_its_sender_only() {
     assert_eq!(world.arrives(&ip("fe80::9", "ff02::2", 58, 0, &[&[133, 0, 0, 0, 0, 0, 0, 0][..], &forged].concat())), abi::NP_R_ARP);
     assert_eq!(world.arrives(&ip("fe80::9", "ff02::1", 58, 0, &[136, 0, 0, 0, 0, 0, 0, 0])), abi::NP_R_ARP, "no target");
 }
+
+#[test]
+fn rates_of_an_ipv4_source_and_of_an_ipv6_network_of_the_same_bytes_are_two() {
+    needs_root!();
+    let rules = open().limits(&[limit(1, 1000, abi::NP_PER_SOURCE, 1)]).link(|link| link.limit_packets = 0);
+    let world = World::new("rate-families", rules, 0);
+    assert_eq!(world.arrives(&udp("32.1.13.184", HERE, 9, 53)), abi::NP_ACCEPTED);
+    assert_eq!(world.arrives(&udp("32.1.13.184", HERE, 9, 53)), abi::NP_R_RATE_LIMIT);
+    assert_eq!(world.arrives(&udp("2001:db8::7", HERE6, 9, 53)), abi::NP_ACCEPTED);
+}

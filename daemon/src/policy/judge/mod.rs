@@ -29,7 +29,7 @@ pub use link::HOST_ETHERTYPES;
 pub use packet::*;
 pub use parse::{Frame, address_refusal, parse};
 pub use routes::{Route, Routes};
-pub use selftest::{TestFailure, judge_test, run_tests};
+pub use selftest::{TestFailure, judge_test, judge_test_at, run_tests};
 pub use state::{Conntrack, Flow, FlowKey, FlowState};
 
 use std::fmt;

@@ -49,14 +49,18 @@ pub fn run_tests(set: &PolicySet) -> Vec<TestFailure> {
     set.tests.iter().filter_map(|test| failure(test, judge_test(set, test))).collect()
 }
 
-/// The verdict on a test's packet, after the packets that come first.
+/// The verdict on a test's packet, after the packets that come first, long before any rule expires.
 pub fn judge_test(set: &PolicySet, test: &TestCase) -> Judgement {
+    judge_test_at(set, test, i64::MIN)
+}
+
+/// The same at a moment, Unix time in ns.
+pub fn judge_test_at(set: &PolicySet, test: &TestCase, moment: i64) -> Judgement {
     let interface = Interface::named(&test.interface);
     let endpoint = set.policies.iter().find(|policy| policy.interfaces.selects(&test.interface)).map(|policy| policy.endpoint);
     let hook = endpoint.map_or(Hook::Ingress, |kind| kind.hook(test.direction));
     let mut conntrack = Conntrack::default();
-    // Long before any rule expires.
-    conntrack.wall_offset = i64::MIN;
+    conntrack.wall_offset = moment;
     let mut conversation = Conversation::default();
     let mut now = STEP;
     for (number, packet) in test.after.iter().enumerate() {
