@@ -91,9 +91,13 @@ INLINE int np_track_tcp(struct np_state *st, struct np_flow *flow)
 		return 0;
 	}
 	np_track_segment(flow, st, side);
+	if ((st->packet.tcp_flags & (NP_ACK | NP_RST)) != NP_ACK)
+		return 0;
+	/* A flow that began in mid-stream is a connection as soon as the other side acknowledges anything. */
+	if (flow->state == NP_FLOW_NEW)
+		return !st->forward && (flow->tcp_flags & (NP_SYN | NP_ACK | NP_RST | NP_FIN)) != NP_SYN;
 	/* The first acknowledgement of the SYN-ACK may be lost and a later one, that covers data as well, take its place. */
-	return flow->state == NP_FLOW_ANSWERED && st->forward && (st->packet.tcp_flags & (NP_ACK | NP_RST)) == NP_ACK &&
-	       st->ack - (flow->isn + 1) < 0x40000000u;
+	return flow->state == NP_FLOW_ANSWERED && st->forward && st->ack - (flow->isn + 1) < 0x40000000u;
 }
 
 /* 1 = the flow is answered with this packet and belongs among the connections. */

@@ -38,8 +38,8 @@ INLINE __u32 np_creation(const struct np_state *st)
 	case NP_KIND_ALWAYS:
 		return NP_DO_CREATE;
 	case NP_KIND_SEGMENT:
-		/* A RST ends something: it begins nothing. */
-		return (st->packet.tcp_flags & NP_RST) ? 0 : NP_DO_CREATE | NP_DO_ESTABLISHED;
+		/* A RST ends something: it begins nothing. And a segment that anybody can forge has no place among the connections. */
+		return (st->packet.tcp_flags & NP_RST) ? 0 : NP_DO_CREATE;
 	}
 	return 0;
 }

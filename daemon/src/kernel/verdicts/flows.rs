@@ -94,8 +94,29 @@ fn segment_opens_a_flow_while_connections_are_adopted() {
     assert_eq!(world.arrives(&tcp("10.0.0.2", 1, ACK)), abi::NP_R_NO_CONNECTION);
     world.change_link(|link| link.adopt_until = boot_time() + 100 * SECOND);
     assert_eq!(world.arrives(&tcp("10.0.0.2", 1, ACK)), abi::NP_ACCEPTED);
+    assert_eq!(u32::from(only_flow(&world).state), abi::NP_FLOW_NEW);
+    assert_eq!(world.leaves(&turned(&tcp("10.0.0.2", 1, ACK))), abi::NP_ACCEPTED);
     assert_eq!(u32::from(only_flow(&world).state), abi::NP_FLOW_ESTABLISHED);
     world.change_link(|link| link.adopt_until = 1);
     assert_eq!(world.arrives(&tcp("10.0.0.2", 2, ACK)), abi::NP_R_NO_CONNECTION);
     assert_eq!(world.arrives(&tcp("10.0.0.2", 1, ACK)), abi::NP_ACCEPTED);
+}
+
+/// A segment of a connection to port 4000 of HERE, or its answer.
+fn turned(segment: &[u8]) -> Vec<u8> {
+    [&segment[..26], &segment[30..34], &segment[26..30], &segment[36..38], &segment[34..36], &segment[38..]].concat()
+}
+
+#[test]
+fn forged_segments_fill_no_table_of_connections_where_they_may_open_flows() {
+    needs_root!();
+    let world = World::new("adopt-flood", Rules::new(&[rule(abi::NP_ALLOW)]), 0);
+    world.change_link(|link| link.adopt_until = u64::MAX);
+    let segment = |n: u16| tcp(&format!("10.0.{}.{}", n / 250, n % 250), 4000, ACK);
+    let full = (0..600).filter(|n| world.arrives(&segment(*n)) == abi::NP_R_CONNTRACK_FULL).count();
+    assert_eq!(full, 600 - 512, "they are half-open flows");
+    assert!(world.kernel.flows().unwrap().iter().all(|(_, flow)| u32::from(flow.state) == abi::NP_FLOW_NEW));
+    assert_eq!(world.leaves(&turned(&segment(1))), abi::NP_ACCEPTED);
+    let states = world.kernel.flows().unwrap().into_iter().filter(|(_, flow)| u32::from(flow.state) == abi::NP_FLOW_ESTABLISHED).count();
+    assert_eq!(states, 1, "the one that is answered");
 }

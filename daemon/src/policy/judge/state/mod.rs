@@ -102,7 +102,7 @@ impl State<'_, '_> {
             Err(ended) => Finding::Ended(ended),
             Ok(true) => self.advance(&key, packet),
             Ok(false) if self.is_loose() => {
-                let opening = Opening { key, state: FlowState::Established };
+                let opening = Opening { key, state: FlowState::New };
                 Finding::Judge(Some(opening).filter(|_| tcp::may_begin(segment.flags)))
             }
             Ok(false) => Finding::Refused(Reason::NoConnection),
@@ -218,7 +218,7 @@ impl State<'_, '_> {
         let is_known = self.table.live(&key, &settings, now).is_some();
         let state = match &ip.l4 {
             L4::Tcp(segment) if tcp::opens(segment.flags) => Some(FlowState::New),
-            L4::Tcp(segment) => tcp::may_begin(segment.flags).then_some(FlowState::Established).filter(|_| !is_known),
+            L4::Tcp(segment) => tcp::may_begin(segment.flags).then_some(FlowState::New).filter(|_| !is_known),
             L4::Sctp { first_chunk, .. } => (*first_chunk == Some(flow::SCTP_INIT)).then_some(FlowState::New),
             _ => Some(FlowState::New).filter(|_| !is_known),
         };

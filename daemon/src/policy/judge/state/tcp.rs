@@ -61,10 +61,15 @@ fn reset_counts(flow: &Flow, tcp: &Tcp, side: usize, other: usize) -> bool {
     in_sequence || (tcp.flags & ACK != 0 && flow.acks[side] == Some(tcp.acknowledgement))
 }
 
-/// Whether the opener acknowledges the SYN-ACK. Its first acknowledgement may be lost and a later one, that covers data as well,
+/// Whether the flow is a connection with this segment: the opener acknowledges the SYN-ACK; or, where a segment in mid-stream began the
+/// flow, the other side acknowledges anything. The opener's first acknowledgement may be lost and a later one, that covers data as well,
 /// take its place.
 pub(super) fn ends_handshake(flow: &Flow, tcp: &Tcp, forward: bool) -> bool {
     let covers = |end: u32| tcp.acknowledgement.wrapping_sub(end) < 1 << 30;
     let acknowledges = tcp.flags & (ACK | RST) == ACK && !is_syn_ack(tcp.flags);
-    flow.state == FlowState::Answered && forward && acknowledges && flow.syn_ack_end.is_some_and(covers)
+    match flow.state {
+        FlowState::New => !forward && acknowledges && !opens(flow.tcp_flags),
+        FlowState::Answered => forward && acknowledges && flow.syn_ack_end.is_some_and(covers),
+        _ => false,
+    }
 }

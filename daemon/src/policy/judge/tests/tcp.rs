@@ -47,7 +47,11 @@ fn with_loose_a_mid_stream_segment_is_judged_and_a_reset_or_syn_ack_makes_nothin
     assert_eq!(state(&bench), []);
     assert_eq!(bench.say(&tcp(Ingress, CLIENT, SERVER, SYN | ACK, 1, 1)), Some(Reason::NoConnection));
     assert_eq!(bench.say(&tcp(Ingress, CLIENT, SERVER, ACK, 1, 1)), None);
-    assert_eq!(state(&bench), [FlowState::Established]);
+    assert_eq!((state(&bench), bench.conntrack.connections().count()), (vec![FlowState::New], 0), "anybody can forge one");
+    assert_eq!(bench.say(&tcp(Egress, SERVER, CLIENT, RST, 1, 1)), None);
+    assert_eq!(bench.conntrack.connections().count(), 0, "and a reset is no answer");
+    assert_eq!(bench.say(&tcp(Egress, SERVER, CLIENT, ACK, 1, 1)), None);
+    assert_eq!((state(&bench), bench.conntrack.connections().count()), (vec![FlowState::Established], 1));
     assert_eq!(bench.say(&tcp(Ingress, CLIENT, "198.51.100.1:81", ACK, 1, 1)), Some(Reason::Default));
 }
 
