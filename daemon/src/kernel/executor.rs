@@ -17,7 +17,7 @@ use super::error::{Error, Result};
 use super::generation::Site;
 use super::pins::{self, LinkPin};
 use super::shared::need;
-use super::{Kernel, Outcome, attach, attach_tcx, attach_xdp, bpf, counters, generation, limits, objects};
+use super::{Kernel, Outcome, attach, attach_tcx, attach_xdp, bpf, counters, generation, objects};
 use crate::compile::ruleset::Core;
 use crate::plan::Action;
 use crate::plan::action::Target;
@@ -147,8 +147,7 @@ impl Run<'_> {
             Action::SwitchXdp { link, .. } => attach_xdp::switch(pins, link.ifindex, programs.get(objects::XDP)?),
             Action::SwitchXdpBack { link, to } => attach_xdp::switch(pins, link.ifindex, bpf::program_by_id(*to)?.as_fd()),
             Action::CarryCounters { from, to } => {
-                counters::carry(&generation::Counted::open(pins, *from)?.maps(), &generation::Counted::open(pins, *to)?.maps())?;
-                limits::carry(&generation::limits(pins, *from)?, &generation::limits(pins, *to)?)
+                counters::carry(&generation::Counted::open(pins, *from)?.maps(), &generation::Counted::open(pins, *to)?.maps())
             }
             Action::Commit { word, before } => self.commit(*word, *before),
             Action::SetDeadline { generation, deadline, .. } => generation::set_deadline(maps, *generation, *deadline),

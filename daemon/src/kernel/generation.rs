@@ -259,11 +259,6 @@ pub fn facts(pins: &Pins, shared: &Maps, objects_digest: &str, number: u32) -> R
     })
 }
 
-/// The rates of a generation.
-pub fn limits(pins: &Pins, number: u32) -> Result<Map> {
-    Map::open("limits", &pins.generation(number).join("limits"))
-}
-
 /// The three counter maps of a generation, opened by their pins.
 pub struct Counted {
     counters: Map,

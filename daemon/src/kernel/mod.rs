@@ -22,7 +22,6 @@ mod inspect;
 mod libbpf;
 #[cfg(test)]
 pub(crate) mod lifecycle;
-mod limits;
 mod links;
 mod maps;
 mod netlink;
