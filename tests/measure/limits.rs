@@ -10,7 +10,7 @@ use netpol_tests::{Bench, Family, Packet, say};
 
 use crate::alone;
 
-const TIME: Duration = Duration::from_secs(2);
+const TIME: Duration = Duration::from_secs(1);
 
 /// Openers to port 53 from so many sources, each packet a flow of its own.
 fn openers(sources: u32, flows: u32) -> Vec<Packet> {

@@ -16,7 +16,7 @@ use netpol_tests::{Bench, Family, Packet, say};
 use crate::{alone, median_and_max, milliseconds};
 
 /// For each figure.
-const TIME: Duration = Duration::from_secs(3);
+const TIME: Duration = Duration::from_secs(2);
 
 fn text(xdp: &str, half_open: u32) -> String {
     let rules = "[[policy.ingress]]\naction = \"allow\"\nprotocol = \"tcp\"\ndestination = { ports = [80, 81] }\n";
