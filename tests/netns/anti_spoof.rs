@@ -15,7 +15,8 @@ use crate::matrix::udp_to;
 /// Own addresses of whoever is beyond the interface.
 const OWN: &str = "allowed_sources = [\"10.1.0.0/30\", \"fd00:1::/126\"]";
 const ALLOW: &str = "[[rule]]\nid = \"all\"\naction = \"allow\"\n";
-const MACS: &str = "allowed_macs = [\"02:00:00:00:00:98\", \"AA:BB:CC:DD:EE:01\"]";
+/// The sender's, another, and the one of the kernel behind the sender, which has words of its own to say.
+const MACS: &str = "allowed_macs = [\"02:00:00:00:00:98\", \"AA:BB:CC:DD:EE:01\", \"02:00:00:00:01:02\"]";
 const SECOND_MAC: [u8; 6] = [0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0x01];
 
 /// A policy that allows everything that is no forgery.
@@ -228,7 +229,7 @@ fn frames_from_other_macs_are_refused_whatever_they_carry() {
 #[test]
 fn mac_must_be_in_the_list_of_every_policy_that_has_one() {
     for place in Place::ARRIVING {
-        let second = text(place, "allowed_macs = [\"02:00:00:00:00:98\"]").replace("\"p\"", "\"q\"");
+        let second = text(place, "allowed_macs = [\"02:00:00:00:00:98\", \"02:00:00:00:01:02\"]").replace("\"p\"", "\"q\"");
         let Some(bench) = Bench::start(&(text(place, MACS) + second.trim_start_matches(VERSION))) else { return };
         assert!(bench.arrives(&from(Family::V4, 2)), "{place:?}: in both");
         bench.refused(Hook::Ingress, "allowed_macs", &from(Family::V4, 2).from_mac(SECOND_MAC), "in one only");
