@@ -102,11 +102,12 @@ struct Service {
 
 impl Service {
     fn serve(mut self, triggers: &Receiver<Trigger>) -> anyhow::Result<u8> {
-        let patience = systemd::watchdog().map_or(OWNERS, |interval| OWNERS.min(interval / 3));
+        let patience = systemd::watchdog().map_or(SWEEP, |interval| SWEEP.min(interval / 3));
         let mut swept = Instant::now();
         let mut looked_for_owners = swept;
         loop {
-            let usual = if self.retry.is_some() { RETRY } else { patience };
+            let idle = if self.reconciler.names_owners() { OWNERS.min(patience) } else { patience };
+            let usual = if self.retry.is_some() { RETRY } else { idle };
             let wait = self.reconciler.trial_ends_in().map_or(usual, |left| usual.min(left));
             let wait = self.routes.map_or(wait, |due| wait.min(due.saturating_duration_since(Instant::now())));
             let mut pending = Pending::default();

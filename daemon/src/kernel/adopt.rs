@@ -145,7 +145,8 @@ fn key(socket: &Socket, remote: (IpAddr, u16)) -> abi::np_flow_key {
     }
 }
 
-fn family_and_words(address: IpAddr) -> (u8, [u32; 4]) {
+/// Family and address as flow keys hold them.
+pub fn family_and_words(address: IpAddr) -> (u8, [u32; 4]) {
     match address {
         IpAddr::V4(address) => (4, [u32::from_ne_bytes(address.octets()), 0, 0, 0]),
         IpAddr::V6(address) => (6, words(address)),

@@ -45,6 +45,7 @@ pub(crate) mod tests;
 mod verdicts;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -240,6 +241,19 @@ impl Kernel {
         let mut all = flows::list(shared::need(&self.maps, "connections")?, &timeouts, boot_time())?;
         all.extend(flows::list(shared::need(&self.maps, "half_open")?, &timeouts, boot_time())?);
         Ok(all)
+    }
+
+    /// Interface and tags of the TCP flow between two ends, where there is a live one.
+    pub fn tcp_flow(&self, remote: SocketAddr, local: SocketAddr) -> Result<Option<(u32, [u16; 2])>> {
+        let (family, remote_address) = adopt::family_and_words(remote.ip());
+        let (_, local_address) = adopt::family_and_words(local.ip());
+        let flows = self.flows()?;
+        let found = flows.iter().map(|(key, _)| key).find(|key| {
+            (key.family, i32::from(key.protocol)) == (family, libc::IPPROTO_TCP)
+                && (key.remote, key.remote_port) == (remote_address, remote.port())
+                && (key.local, key.local_port) == (local_address, local.port())
+        });
+        Ok(found.map(|key| (key.ifindex, key.vlan)))
     }
 
     /// Deletes flows that have expired or whose interface is gone; returns how many. Call it every few seconds.

@@ -2,14 +2,12 @@
 //!
 //! Only the session in which the command was typed counts: a ruleset against somebody else's connection must go live.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use super::{Candidate, Origin, Reconciler, Refusal, check};
+use super::{Candidate, Reconciler, Refusal};
 use crate::policy::judge::{self, Judgement, Verdict};
 use crate::policy::model::{Direction, Element, Expect, Origin as Place, TestCase, TestPacket, Vlan};
 use crate::sets::Added;
-use crate::source;
 use crate::trigger::control::Session;
 
 /// SYN of the TCP flag byte.
@@ -21,21 +19,16 @@ impl Reconciler {
     /// # Errors
     /// The first stage that refused. The running generation is as it was.
     pub fn apply(&mut self, session: Option<&Session>) -> Result<(), Refusal> {
-        if let Some(session) = session {
-            self.spare(session)?;
-        }
-        self.reload(true)
+        self.reload_sparing(true, session)
     }
 
-    fn spare(&mut self, session: &Session) -> Result<(), Refusal> {
-        // What is wrong with the files is for `reload` to say.
-        let Ok(mut snapshot) = source::read(&self.directories.config) else { return Ok(()) };
-        let Ok(candidate) = check(&mut snapshot, Origin::Directory) else { return Ok(()) };
+    /// Refuses what would not let the session in.
+    pub(super) fn spare(&mut self, session: &Session, candidate: &Candidate) -> Result<(), Refusal> {
         if !candidate.policies.daemon.live_session_guard || candidate.policies.daemon.conntrack.keep_established {
             return Ok(());
         }
         let Some((interface, vlan)) = self.interface_of(session)? else { return Ok(()) };
-        match self.refused(&candidate, session, &interface, vlan) {
+        match self.refused(candidate, session, &interface, vlan) {
             Some(why) => Err(self.note(Refusal::would_cut(session, &interface, &why))),
             None => Ok(()),
         }
@@ -44,19 +37,11 @@ impl Reconciler {
     /// The policed interface that the session runs over, and its tags there.
     fn interface_of(&self, session: &Session) -> Result<Option<(String, Option<Vlan>)>, Refusal> {
         let (Some(kernel), Some(live)) = (&self.kernel, &self.live) else { return Ok(None) };
-        let (remote, local) = (words(session.remote.ip()), words(session.local.ip()));
-        let ports = (session.remote.port(), session.local.port());
-        let flows = kernel.flows()?;
-        let flow = flows.iter().map(|(key, _)| key).find(|key| {
-            i32::from(key.protocol) == libc::IPPROTO_TCP
-                && (key.remote, key.local) == (remote, local)
-                && (key.remote_port, key.local_port) == ports
-        });
-        let named = flow.and_then(|key| {
-            let vlan = (key.vlan[0] != 0).then_some(Vlan { outer: key.vlan[0], inner: key.vlan[1] });
-            Some((live.ruleset.links.get(&key.ifindex)?.name.clone(), vlan))
-        });
-        Ok(named)
+        let place = kernel.tcp_flow(session.remote, session.local)?;
+        Ok(place.and_then(|(ifindex, [outer, inner])| {
+            let vlan = (outer != 0).then_some(Vlan { outer, inner });
+            Some((live.ruleset.links.get(&ifindex)?.name.clone(), vlan))
+        }))
     }
 
     /// Why the new ruleset would not let the session in, with what dynamic sets hold and what has expired by now.
@@ -102,25 +87,6 @@ fn refused(judgement: &Judgement) -> Option<String> {
     let by_default = judgement.default.as_ref().map(|default| format!("the default of {} ({})", default.policy, default.origin));
     let by_stage = judgement.reason.map_or_else(String::new, |reason| reason.to_string());
     (judgement.verdict != Verdict::Allow).then(|| by_rule.or(by_default).unwrap_or(by_stage))
-}
-
-fn words(address: IpAddr) -> [u32; 4] {
-    let octets: [u8; 16] = match address {
-        IpAddr::V4(address) => first_word(address),
-        IpAddr::V6(address) => Ipv6Addr::octets(&address),
-    };
-    let mut words = [0; 4];
-    for (word, chunk) in words.iter_mut().zip(octets.chunks_exact(4)) {
-        *word = u32::from_ne_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
-    }
-    words
-}
-
-fn first_word(address: Ipv4Addr) -> [u8; 16] {
-    let [a, b, c, d] = address.octets();
-    let mut octets = [0; 16];
-    octets[..4].copy_from_slice(&[a, b, c, d]);
-    octets
 }
 
 impl Refusal {

@@ -36,6 +36,7 @@ use crate::report;
 use crate::report::names::SharedNames;
 use crate::schema::render;
 use crate::source::{self, Snapshot};
+use crate::trigger::control::Session;
 
 /// Where the daemon works.
 #[derive(Debug, Clone)]
@@ -148,6 +149,11 @@ impl Reconciler {
     /// # Errors
     /// The first stage that refused. The running generation is as it was.
     pub fn reload(&mut self, force: bool) -> Result<(), Refusal> {
+        self.reload_sparing(force, None)
+    }
+
+    /// [`Reconciler::reload`], unless that would end this session.
+    fn reload_sparing(&mut self, force: bool, session: Option<&Session>) -> Result<(), Refusal> {
         let mut snapshot = source::read(&self.directories.config).map_err(|error| self.note(Refusal::source(&error)))?;
         let candidate = match check(&mut snapshot, Origin::Directory) {
             Ok(candidate) => candidate,
@@ -164,6 +170,9 @@ impl Reconciler {
         }
         if self.rolled_back == Some(candidate.digest) && !force {
             return Err(Refusal::rolled_back());
+        }
+        if let Some(session) = session {
+            self.spare(session, &candidate)?;
         }
         if let Err(refusal) = self.enforce(candidate, Contested::Refuse, None) {
             return Err(self.note(refusal));
@@ -329,6 +338,11 @@ impl Reconciler {
     /// A saved file goes live by itself.
     pub fn reloads_by_itself(&self) -> bool {
         self.live.as_ref().is_some_and(|live| live.policies.daemon.reload == ReloadMode::Auto)
+    }
+
+    /// Some live policy names a container or machine.
+    pub fn names_owners(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.policies.policies.iter().any(|policy| policy.owner.is_some()))
     }
 
     /// A container or machine that policies name has come, gone or moved since the interfaces were looked at last.
