@@ -5,7 +5,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-const PROGRAMS: [&str; 5] = ["tc_main", "tc_policy", "tc_epilogue", "xdp_main", "xdp_policy"];
+const PROGRAMS: [&str; 6] = ["tc_main", "tc_policy", "tc_epilogue", "xdp_main", "xdp_policy", "guard"];
 
 const NO_CLANG: &str = "The packet programs are written in C and need clang (14 or later) at build time.
   Debian, Ubuntu:  apt install clang linux-libc-dev
@@ -43,6 +43,7 @@ fn bindings(out: &Path) -> Result<(), Box<dyn Error>> {
         .allowlist_item("(np|NP)_.*")
         .derive_default(true)
         .no_default("np_port_table")
+        .no_default("np_guard")
         .derive_eq(true)
         .derive_hash(true)
         .derive_ord(true)

@@ -61,6 +61,11 @@ struct np_list {
 	__u32 count;
 };
 
+/* The name of an interface: its bytes as they stand in memory, and zeros after them. */
+struct np_name {
+	__u64 part[2];
+};
+
 /* links: hash np_link_key -> np_link. No entry: the interface is not under policy in that generation and is not touched. */
 struct np_link {
 	__u32 chain[2];         /* by hook (ingress, egress): index into chains; NP_NONE = that direction is not isolated */
@@ -75,6 +80,7 @@ struct np_link {
 	__u32 cookie_group;     /* key of `cookie_ports`; NP_NONE = no cookies */
 	__u32 limit_packets;    /* index into limits: arriving IP packets of one source; NP_NONE = no limit */
 	__u32 limit_syns;       /* the same for TCP SYNs */
+	struct np_name name;    /* of the device that this was written for: under another name it is not known yet (guard.c) */
 };
 
 /*

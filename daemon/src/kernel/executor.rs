@@ -17,7 +17,7 @@ use super::error::{Error, Result};
 use super::generation::Site;
 use super::pins::{self, LinkPin};
 use super::shared::need;
-use super::{Kernel, Outcome, attach, attach_tcx, attach_xdp, bpf, counters, generation, objects};
+use super::{Kernel, Outcome, attach, attach_guard, attach_tcx, attach_xdp, bpf, counters, generation, objects};
 use crate::compile::ruleset::Core;
 use crate::plan::Action;
 use crate::plan::action::Target;
@@ -115,6 +115,14 @@ impl Run<'_> {
             Action::RestoreShared { program } => {
                 objects::install(&pins.shared("tc_programs"), abi::NP_TC_EPILOGUE, &bpf::program_by_id(*program)?)
             }
+            Action::AttachGuard => {
+                let by_name = |name: &str| maps.get(name).map(AsFd::as_fd);
+                if let Err(error) = attach_guard::attach(pins, programs.digest(), &by_name) {
+                    self.outcome.warnings.push(format!("no guard: an interface that appears is open until it is attached to: {error}"));
+                }
+                Ok(())
+            }
+            Action::DetachGuard => attach_guard::detach(pins, programs.digest()),
             Action::BuildGeneration { generation, deadline } => {
                 let material = self.material.ok_or_else(|| Error::Inconsistent("nothing to build a generation from".into()))?;
                 let site = Site { pins, shared: maps, objects_digest: programs.digest(), running: self.kernel.word().running };

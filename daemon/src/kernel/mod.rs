@@ -7,9 +7,11 @@
 mod adopt;
 mod attach;
 mod attach_clsact;
+mod attach_guard;
 mod attach_tcx;
 mod attach_xdp;
 mod bpf;
+mod btf;
 mod counters;
 mod detach;
 mod error;
@@ -124,6 +126,10 @@ impl Kernel {
         shared::claim_namespace(&pins, &mut warnings)?;
         let maps = shared::open_maps(&pins, connections, half_open, &mut warnings)?;
         let programs = shared::Programs::open(&pins, &maps)?;
+        if !features.netfilter.is_yes() {
+            let open = "an interface that a policy selects is open from its creation until the daemon has attached to it (milliseconds)";
+            warnings.push(format!("no guard: {open}; netfilter programs (CONFIG_NETFILTER_BPF_LINK): {}", features.netfilter));
+        }
         let cell = sys::Word::map(shared::need(&maps, "generation")?)?;
         Ok(Kernel { pins, maps, programs, cell, way, features, warnings, routes: None, _lock: lock })
     }
@@ -160,7 +166,8 @@ impl Kernel {
 
     /// What is there.
     pub fn observe(&self) -> Result<Observed> {
-        let view = observe::View { pins: &self.pins, maps: &self.maps, programs: Some(&self.programs), way: self.way };
+        let guard = self.features.netfilter.is_yes();
+        let view = observe::View { pins: &self.pins, maps: &self.maps, programs: Some(&self.programs), way: self.way, guard };
         observe::observe(&view, self.word())
     }
 

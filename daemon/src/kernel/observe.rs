@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use netpol_probes::abi;
 
-use super::attach_tcx;
+use super::{attach_guard, attach_tcx};
 use super::error::Result;
 use super::links::Interface;
 use super::pins::{LinkPin, Pins};
 use super::shared::{Maps, Programs, need};
 use super::{attach_clsact, bpf, generation, links, objects, sys};
-use crate::plan::observed::{GenerationWord, LinkObserved, Observed, TcAttachment, TcObserved, XdpObserved};
+use crate::plan::observed::{GenerationWord, GuardObserved, LinkObserved, Observed, TcAttachment, TcObserved, XdpObserved};
 use crate::policy::model::Hook;
 
 /// Where to look.
@@ -23,6 +23,8 @@ pub struct View<'a> {
     pub programs: Option<&'a Programs>,
     /// How tc programs hang on this kernel.
     pub way: TcAttachment,
+    /// This kernel has netfilter programs.
+    pub guard: bool,
 }
 
 /// Everything.
@@ -47,6 +49,11 @@ pub fn observe(view: &View<'_>, word: GenerationWord) -> Result<Observed> {
         records,
         shared_current: shared.is_some() && shared == ours,
         shared,
+        guard: match (view.guard, view.programs) {
+            (true, Some(programs)) if attach_guard::attached(view.pins, programs.digest()) => GuardObserved::Attached,
+            (true, _) => GuardObserved::Missing,
+            (false, _) => GuardObserved::Unknown,
+        },
         leftovers: view.pins.leftovers(digest)?,
         no_syn_cookies: std::fs::read_to_string("/proc/sys/net/ipv4/tcp_syncookies").is_ok_and(|value| value.trim() == "0"),
         now: sys::boot_time(),

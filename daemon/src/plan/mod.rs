@@ -12,7 +12,7 @@ mod tests;
 mod warnings;
 
 pub use action::Action;
-pub use observed::{GenerationWord, Observed};
+pub use observed::{GenerationWord, GuardObserved, Observed};
 pub use rollback::rollback;
 pub use warnings::warnings;
 
@@ -68,6 +68,7 @@ fn extend_running(wanted: &Ruleset, there: &Observed, options: Options, actions:
     if let Some(deadline) = options.deadline.filter(|d| *d != before && there.word.former != 0) {
         actions.push(Action::SetDeadline { generation, deadline, before });
     }
+    attach_guard(there, actions);
     let awaits_confirmation = there.pending() || options.deadline.is_some();
     for plan in wanted.links.values() {
         link::bring_into_running(plan, wanted.core.adopt, there, generation, actions);
@@ -94,6 +95,7 @@ fn build_new(wanted: &Ruleset, there: &Observed, options: Options, actions: &mut
     if !there.shared_current {
         actions.push(Action::InstallShared { before: there.shared });
     }
+    attach_guard(there, actions);
     actions.push(Action::BuildGeneration { generation, deadline });
     for plan in wanted.links.values() {
         link::bring_into_new(plan, wanted.core.adopt, there, generation, actions);
@@ -117,6 +119,14 @@ fn build_new(wanted: &Ruleset, there: &Observed, options: Options, actions: &mut
         }
     }
     clean_up(there, word, actions);
+}
+
+/// The guard reads the generation word like everything else. Until the first commit it refuses nothing, and with that store the records
+/// of all interfaces that are there count together with it: it never cuts what runs over them.
+fn attach_guard(there: &Observed, actions: &mut Vec<Action>) {
+    if there.guard == GuardObserved::Missing {
+        actions.push(Action::AttachGuard);
+    }
 }
 
 /// Deletions: nothing reads any of it.
