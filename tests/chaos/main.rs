@@ -2,6 +2,7 @@
 
 mod churn;
 mod half_written;
+mod hot_plug;
 mod intruders;
 mod kills;
 mod mixture;

@@ -134,7 +134,7 @@ impl Cli<'_> {
 }
 
 /// Every reason for a drop that the product names.
-pub const REASONS: [&str; 29] = [
+pub const REASONS: [&str; 30] = [
     "malformed",
     "extension_headers",
     "source_route",
@@ -164,6 +164,7 @@ pub const REASONS: [&str; 29] = [
     "arp",
     "bogon",
     "syn_cookie",
+    "not_yet_enforced",
 ];
 
 /// All drop counters of a status.

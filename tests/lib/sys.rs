@@ -100,6 +100,19 @@ pub fn cut_datagrams(socket: &impl AsRawFd, bytes: i32) -> io::Result<()> {
     check(answer)
 }
 
+/// Lets a UDP socket of IPv4 send to multicast groups out of the interface of that index.
+///
+/// # Errors
+/// Where there is no such interface.
+pub fn send_multicast_from(socket: &impl AsRawFd, index: u32) -> io::Result<()> {
+    let any = libc::in_addr { s_addr: 0 };
+    let wanted = libc::ip_mreqn { imr_multiaddr: any, imr_address: any, imr_ifindex: index as i32 };
+    let length = mem::size_of::<libc::ip_mreqn>() as libc::socklen_t;
+    // SAFETY: the option's value is a complete ip_mreqn and its size is given.
+    let answer = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_MULTICAST_IF, (&raw const wanted).cast(), length) };
+    check(answer)
+}
+
 /// Enlarges a socket's receive buffer beyond the system's limit.
 ///
 /// # Errors

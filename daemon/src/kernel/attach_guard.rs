@@ -4,7 +4,9 @@
 //! the binary that attached them: what an older binary left runs on until its programs are swept, so there is no moment of neither.
 //! A pinned link of netfilter keeps its network namespace alive.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io;
+use std::ops::RangeInclusive;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use netpol_probes::{GUARD, abi};
 
@@ -19,8 +21,8 @@ const NFPROTO_IPV4: u32 = 2;
 const NFPROTO_IPV6: u32 = 10;
 const PREROUTING: u32 = 0;
 const POSTROUTING: u32 = 4;
-/// The very first is refused by the kernel (`NF_IP_PRI_FIRST`).
-const FIRST: i32 = i32::MIN + 1;
+/// From the very first on, which is refused (`NF_IP_PRI_FIRST`): only one BPF program of a hook may have a priority.
+const PRIORITIES: RangeInclusive<i32> = i32::MIN + 1..=i32::MIN + 64;
 
 /// A place and its pin.
 struct Place {
@@ -52,11 +54,22 @@ pub fn attach<'m>(pins: &Pins, digest: &str, maps: &dyn Fn(&str) -> Option<Borro
     for place in PLACES.iter().filter(|place| !directory.join(place.pin).exists()) {
         let missing = || Error::Inconsistent(format!("there is no program `{}`", place.program));
         let (_, program) = programs.iter().find(|(name, _)| name == place.program).ok_or_else(missing)?;
-        let link = bpf::netfilter_link_create(program.as_fd(), place.family, place.hook, FIRST)
+        let link = first_free(program.as_fd(), place)
             .map_err(|source| Error::System { what: format!("attach {} to netfilter", place.program), source })?;
         bpf::pin(&link, &directory.join(place.pin))?;
     }
     Ok(())
+}
+
+fn first_free(program: BorrowedFd<'_>, place: &Place) -> io::Result<OwnedFd> {
+    let mut taken = io::Error::from_raw_os_error(libc::EBUSY);
+    for priority in PRIORITIES {
+        match bpf::netfilter_link_create(program, place.family, place.hook, priority) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => taken = error,
+            other => return other,
+        }
+    }
+    Err(taken)
 }
 
 /// Takes it off.

@@ -9,6 +9,7 @@ use netpol_probes::abi;
 
 use super::tests::{Namespace, Scratch, needs_root};
 use super::*;
+use crate::compile::names::name_of;
 use crate::compile::ruleset::{ChainInfo, Core, DeviceKind, LinkPlan};
 use crate::plan::observed::XdpObserved;
 use crate::plan::{Options, plan, plan_with};
@@ -79,7 +80,7 @@ fn link_plan(fact: &LinkFacts) -> LinkPlan {
         ifindex: fact.ifindex,
         name: fact.name.clone(),
         device: fact.device,
-        record: abi::np_link { chain: [0, abi::NP_NONE], ..Default::default() },
+        record: abi::np_link { chain: [0, abi::NP_NONE], name: name_of(&fact.name), ..Default::default() },
         xdp: None,
         policies: vec!["p".into()],
     }
