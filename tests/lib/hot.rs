@@ -7,6 +7,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crate::family::Family;
 use crate::flood::Flood;
@@ -21,29 +22,67 @@ const MAC_BYTES: [u8; 6] = [2, 0, 0, 0, 9, 1];
 /// Port of all packets here.
 pub const PORT: u16 = 7777;
 
-/// A veth pair whose host side is about to be plugged in.
+/// Group of the ends that stay in `src`: all of a group are deleted at once.
+const GROUP: u32 = 77;
+
+/// Veth pairs whose host sides are about to be plugged in; deleted on drop.
+#[derive(Debug)]
+pub struct Hots<'a> {
+    net: &'a Net,
+    /// Each of them.
+    pub each: Vec<Hot<'a>>,
+}
+
+impl<'a> Hots<'a> {
+    /// Makes pairs in `src` whose host sides have that name, with a number behind it, and indexes from `first` on. The ends that stay
+    /// there are up. No one resolves neighbours on them.
+    pub fn new(net: &'a Net, name: &str, first: u32, count: u32) -> Hots<'a> {
+        let each: Vec<Hot<'a>> = (first..first + count)
+            .map(|index| Hot { net, name: format!("{name}{}", index - first), peer: format!("p{index}"), index })
+            .collect();
+        let lines = each.iter().map(|Hot { name, peer, index, .. }| {
+            format!(
+                "link add {name} index {index} address {MAC} arp off type veth peer name {peer} arp off group {GROUP}\n\
+                 link set {peer} up\n"
+            )
+        });
+        crate::net::batch(&net.src, &lines.collect::<String>());
+        Hots { net, each }
+    }
+}
+
+impl Drop for Hots<'_> {
+    fn drop(&mut self) {
+        self.net.src.ip(&format!("link del group {GROUP}"));
+    }
+}
+
+/// One veth pair whose host side is about to be plugged in.
 #[derive(Debug)]
 pub struct Hot<'a> {
     net: &'a Net,
     /// Name of the host side when it is made.
     pub name: String,
-    peer: String,
+    /// Name of the end in `src`.
+    pub peer: String,
     /// Index of the host side, here and there.
     pub index: u32,
 }
 
-impl<'a> Hot<'a> {
-    /// Makes the pair in `src`; the end that stays there is up. No one resolves neighbours on it.
-    pub fn new(net: &'a Net, name: &str, index: u32) -> Hot<'a> {
-        let peer = format!("p{index}");
-        net.src.ip(&format!("link add {name} index {index} address {MAC} arp off type veth peer name {peer} arp off"));
-        net.src.ip(&format!("link set {peer} up"));
-        Hot { net, name: name.to_owned(), peer, index }
-    }
-
+impl Hot<'_> {
     /// Moves the host side into the dut and raises it, in one request to the kernel.
     pub fn plug(&self) {
         self.net.src.ip(&format!("link set {} up netns {}", self.name, self.net.dut.name()));
+    }
+
+    /// Everything at once, from now on.
+    pub fn traffic(&self) -> Traffic {
+        let (watch, flood) = (self.watch(), self.flood());
+        let leaving = Leaving::start(self.net, self.index);
+        while flood.rounds() < 5 {
+            thread::yield_now();
+        }
+        Traffic { watch, flood, _leaving: leaving }
     }
 
     /// Packets from the other end, in both families: to sockets of the dut, and through it to `dst`.
@@ -61,9 +100,34 @@ impl<'a> Hot<'a> {
     }
 }
 
-impl Drop for Hot<'_> {
-    fn drop(&mut self) {
-        self.net.src.ip(&format!("link del {}", self.peer));
+/// Both sides send, and what comes out is counted.
+#[derive(Debug)]
+pub struct Traffic {
+    watch: Watch,
+    flood: Flood,
+    _leaving: Leaving,
+}
+
+impl Traffic {
+    /// What has passed since the last time.
+    pub fn passed(&self, sinks: &Sinks) -> Passed {
+        sinks.passed(Some(&self.watch))
+    }
+
+    /// What has passed in a while that begins now, when what is on its way has arrived.
+    pub fn passes(&self, sinks: &Sinks) -> Passed {
+        thread::sleep(Duration::from_millis(20));
+        self.passed(sinks);
+        thread::sleep(Duration::from_millis(100));
+        self.passed(sinks)
+    }
+
+    /// Ends it: frames that were sent to the host side, and what has passed since the last time.
+    pub fn end(self, sinks: &Sinks) -> (u64, Passed) {
+        let Traffic { watch, flood, _leaving: leaving } = self;
+        drop(leaving);
+        let sent = flood.stop().frames;
+        (sent, sinks.passed(Some(&watch)))
     }
 }
 
@@ -98,6 +162,21 @@ pub struct Passed {
     pub forwarded: [usize; 2],
     /// Out of it.
     pub left: [usize; 2],
+}
+
+impl Passed {
+    /// Nothing at all.
+    pub const NOTHING: Passed = Passed { delivered: [0; 2], forwarded: [0; 2], left: [0; 2] };
+
+    /// Some of everything.
+    pub fn everything(&self) -> bool {
+        self.arrived() && self.left.iter().all(|packets| *packets > 0)
+    }
+
+    /// Some of everything that arrives.
+    pub fn arrived(&self) -> bool {
+        self.delivered.iter().chain(&self.forwarded).all(|packets| *packets > 0)
+    }
 }
 
 impl Sinks {
@@ -147,7 +226,8 @@ impl Leaving {
                     four.send_to(&[0; 4], ("224.0.0.1", PORT)).unwrap_or_default();
                 }
                 six.send_to(&[0; 4], to_six).unwrap_or_default();
-                thread::yield_now();
+                // One CPU must be left to those who are tested.
+                thread::sleep(Duration::from_micros(20));
             }
         });
         Leaving { stop, thread: Some(thread) }

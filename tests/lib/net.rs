@@ -163,7 +163,7 @@ fn middle(link: &str, net: u8, own: &str, other: &str) -> String {
 }
 
 /// Runs many lines of `ip` in one process.
-fn batch(namespace: &Namespace, lines: &str) {
+pub(crate) fn batch(namespace: &Namespace, lines: &str) {
     let mut child =
         namespace.command("ip").args(["-batch", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("nsenter starts");
     child.stdin.take().expect("a pipe").write_all(lines.as_bytes()).expect("ip reads its batch");

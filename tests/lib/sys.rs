@@ -6,6 +6,8 @@ use std::fs::File;
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// Effective user id of this process.
 pub fn effective_user() -> u32 {
@@ -122,6 +124,45 @@ pub fn receive_buffer(socket: &impl AsRawFd, bytes: i32) -> io::Result<()> {
     // SAFETY: the option's value is an i32 and its size is given.
     let answer = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, (&raw const bytes).cast(), length) };
     check(answer)
+}
+
+/// What is pinned at a path of a bpffs.
+///
+/// # Errors
+/// What bpf(2) answers.
+pub fn bpf_pinned(path: &Path) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Get {
+        path: u64,
+        fd: u32,
+        flags: u32,
+    }
+    const OBJ_GET: i32 = 7;
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    bpf(OBJ_GET, &Get { path: path.as_ptr() as u64, fd: 0, flags: 0 })
+}
+
+/// The BPF program of that id.
+///
+/// # Errors
+/// What bpf(2) answers.
+pub fn bpf_program(id: u32) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct ById {
+        id: u32,
+        next: u32,
+        flags: u32,
+    }
+    const PROG_GET_FD_BY_ID: i32 = 13;
+    bpf(PROG_GET_FD_BY_ID, &ById { id, next: 0, flags: 0 })
+}
+
+fn bpf<T>(command: i32, attributes: &T) -> io::Result<OwnedFd> {
+    // SAFETY: `attributes` is valid for reads and its size is given; what it points to outlives the call.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), mem::size_of::<T>()) };
+    check(fd as i32)?;
+    // SAFETY: `fd` was just opened and has no other owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
 fn check(answer: i32) -> io::Result<()> {

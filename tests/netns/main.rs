@@ -46,6 +46,7 @@ mod bad_files;
 mod commands;
 mod confirm;
 mod counters;
+mod guard;
 mod lifecycle;
 mod links;
 mod metrics;

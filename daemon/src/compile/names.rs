@@ -71,8 +71,7 @@ impl Guard {
     }
 
     /// What the guard makes of a name: 1 << hook where it is selected.
-    #[cfg(test)]
-    pub(super) fn hooks_of(&self, name: &str) -> u32 {
+    pub fn hooks_of(&self, name: &str) -> u32 {
         let key = name_of(name);
         match self.names.iter().find(|(known, _)| *known == key) {
             Some((_, hooks)) => *hooks,

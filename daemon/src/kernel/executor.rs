@@ -17,7 +17,7 @@ use super::error::{Error, Result};
 use super::generation::Site;
 use super::pins::{self, LinkPin};
 use super::shared::need;
-use super::{Kernel, Outcome, attach, attach_guard, attach_tcx, attach_xdp, bpf, counters, generation, objects};
+use super::{Kernel, Outcome, attach, attach_guard, attach_tcx, attach_xdp, bpf, counters, generation, grace, objects};
 use crate::compile::ruleset::Core;
 use crate::plan::Action;
 use crate::plan::action::Target;
@@ -39,7 +39,7 @@ pub struct Material<'a> {
 
 /// Carries out a plan.
 pub fn execute(kernel: &Kernel, material: Option<Material<'_>>, actions: &[Action]) -> Result<Outcome> {
-    let mut run = Run { kernel, material, outcome: Outcome::default(), waited: false, standing: None };
+    let mut run = Run { kernel, material, outcome: Outcome::default(), waited: false, passing: false, standing: None };
     let commit = actions.iter().rposition(|action| matches!(action, Action::Commit { .. }));
     let mut done: Vec<&Action> = Vec::new();
     let mut skipped = BTreeSet::new();
@@ -88,6 +88,9 @@ struct Run<'a> {
     material: Option<Material<'a>>,
     outcome: Outcome,
     waited: bool,
+    /// Packets may be on their way that have passed an ingress hook before our program was there: the guard must not take them for
+    /// judged ones.
+    passing: bool,
     /// Sockets and routes, once an interface asks for them.
     standing: Option<Standing>,
 }
@@ -134,9 +137,13 @@ impl Run<'_> {
                 if *xdp && attach_xdp::attached(pins, link.ifindex)? {
                     record.flags |= abi::NP_LINK_XDP;
                 }
+                if self.kernel.word().running == *generation {
+                    self.let_pass()?;
+                }
                 self.write_record(*generation, link, &record)
             }
             Action::Adopt { generation, link } => {
+                self.let_pass()?;
                 // Whoever cannot be adopted has to connect anew; that is no reason to leave the interface open.
                 if let Err(error) = self.adopt(*generation, link) {
                     self.outcome.warnings.push(format!("{}: connections that exist already could not be taken over: {error}", link.name));
@@ -146,7 +153,10 @@ impl Run<'_> {
             Action::Disown { link } => adopt::forget(need(maps, "connections")?, link.ifindex),
             Action::RestoreRecord { generation, link, record } => self.write_record(*generation, link, record),
             Action::DropRecord { generation, link, .. } => need(maps, "links")?.delete(&key(*generation, link.ifindex)).map(|_there| ()),
-            Action::Attach { link, hook, variant } => attach::attach(*way, pins, link.ifindex, *hook, programs.tc(*variant, *hook)?),
+            Action::Attach { link, hook, variant } => {
+                self.passing = true;
+                attach::attach(*way, pins, link.ifindex, *hook, programs.tc(*variant, *hook)?)
+            }
             Action::Detach { link, hook, .. } => attach::detach(*way, pins, link.ifindex, *hook),
             Action::Switch { link, hook, variant, .. } => attach::switch(*way, pins, link.ifindex, *hook, programs.tc(*variant, *hook)?),
             Action::SwitchBack { link, hook, to } => attach::switch_to_id(*way, pins, link.ifindex, *hook, *to),
@@ -157,11 +167,19 @@ impl Run<'_> {
             Action::CarryCounters { from, to } => {
                 counters::carry(&generation::Counted::open(pins, *from)?.maps(), &generation::Counted::open(pins, *to)?.maps())
             }
-            Action::Commit { word, before } => self.commit(*word, *before),
+            Action::Commit { word, before } => {
+                self.let_pass()?;
+                self.commit(*word, *before)
+            }
             Action::SetDeadline { generation, deadline, .. } => generation::set_deadline(maps, *generation, *deadline),
             Action::ForgetLink { ifindex } => self.forget(*ifindex),
             Action::Sweep { directory } => pins::remove_tree(&pins.base().join(directory)),
         }
+    }
+
+    /// Before records count: whatever was on its way when a program was attached has arrived.
+    fn let_pass(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.passing) { grace::wait() } else { Ok(()) }
     }
 
     fn write_record(&self, generation: u32, link: &Target, record: &abi::np_link) -> Result<()> {

@@ -20,6 +20,7 @@ mod executor;
 mod features;
 mod flows;
 mod generation;
+mod grace;
 mod inspect;
 mod libbpf;
 #[cfg(test)]
@@ -162,6 +163,12 @@ impl Kernel {
             facts.iter_mut().filter(|fact| owned.contains(&fact.ifindex)).for_each(|fact| fact.owners.push(owner.clone()));
         }
         Ok(facts)
+    }
+
+    /// Names of the interfaces of this namespace that no program of ours can judge. The guard closes those that are selected.
+    pub fn unjudged(&self) -> Result<Vec<String>> {
+        let guarded = self.features.netfilter.is_yes();
+        Ok(links::list()?.into_values().filter(|link| guarded && link.device().is_none()).map(|link| link.name).collect())
     }
 
     /// What is there.

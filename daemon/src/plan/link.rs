@@ -56,18 +56,23 @@ pub fn adopt(plan: &LinkPlan, generation: u32, actions: &mut Vec<Action>) {
     actions.push(Action::Adopt { generation, link: target(plan.ifindex, &plan.name) });
 }
 
-/// The interface as the running generation should know it.
+/// The programs of an interface that the running generation should know. Of all interfaces before the first record of one: what is on
+/// its way when they are attached is waited for once.
+pub fn bring_programs(plan: &LinkPlan, there: &Observed, actions: &mut Vec<Action>) {
+    let Some(link) = present(plan, there) else { return };
+    if link.dead_pins {
+        // Another device has this index now: what is left belongs to one that is gone, its record included.
+        actions.push(Action::ForgetLink { ifindex: plan.ifindex });
+    }
+    attach_tc(plan, link, &target(plan.ifindex, &plan.name), actions);
+}
+
+/// The interface as the running generation should know it, when it has its programs.
 pub fn bring_into_running(plan: &LinkPlan, adopt_existing: Adopt, there: &Observed, generation: u32, actions: &mut Vec<Action>) {
     let Some(link) = present(plan, there) else { return };
     let plan = &with_adoption(plan, adopt_existing, there, link);
     let target = target(plan.ifindex, &plan.name);
-    let mut before = there.records.get(&(generation, plan.ifindex)).copied();
-    if link.dead_pins {
-        // Another device has this index now: what is left belongs to one that is gone, its record included.
-        actions.push(Action::ForgetLink { ifindex: plan.ifindex });
-        before = None;
-    }
-    attach_tc(plan, link, &target, actions);
+    let before = there.records.get(&(generation, plan.ifindex)).copied().filter(|_| !link.dead_pins);
     let changes_xdp = change_xdp(plan, link, &target, generation, before, actions);
     let wanted = with_flag(plan.record, plan.xdp.is_some() && link.xdp.is_ours());
     if before.is_none() && adopt_existing != Adopt::None {

@@ -70,6 +70,7 @@ fn extend_running(wanted: &Ruleset, there: &Observed, options: Options, actions:
     }
     attach_guard(there, actions);
     let awaits_confirmation = there.pending() || options.deadline.is_some();
+    wanted.links.values().for_each(|plan| link::bring_programs(plan, there, actions));
     for plan in wanted.links.values() {
         link::bring_into_running(plan, wanted.core.adopt, there, generation, actions);
     }

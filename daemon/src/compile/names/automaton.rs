@@ -75,11 +75,11 @@ impl Automaton {
     }
 
     /// What the programs make of a name.
-    #[cfg(test)]
     pub fn bits(&self, name: &[u8]) -> u32 {
-        let Some(_) = self.next.first() else { return 0 };
-        let step = |at: usize, byte: &u8| usize::from(self.next[at + usize::from(self.classes[usize::from(*byte)])]);
-        u32::from(self.next[name.iter().fold(usize::from(self.start), step)])
+        let class = |byte: &u8| self.classes.get(usize::from(*byte)).copied().map_or(0, usize::from);
+        let element = |at: usize| self.next.get(at).copied().map_or(0, usize::from);
+        let end = name.iter().fold(usize::from(self.start), |at, byte| element(at + class(byte)));
+        element(end) as u32
     }
 }
 
