@@ -94,8 +94,7 @@ impl Bench {
         let link = |name: &&str| {
             let facts = LinkFacts { owners: owners(name), ..facts.iter().find(|facts| facts.name == **name).unwrap().clone() };
             let LinkFacts { ifindex, device, accepts_router_advertisements, ref owners, .. } = facts;
-            let interface =
-                Interface { ifindex, device, accepts_router_advertisements, owners: owners.clone(), ..Interface::named(name) };
+            let interface = Interface { ifindex, device, accepts_router_advertisements, owners: owners.clone(), ..Interface::named(name) };
             Link { interface, facts, xdp: false }
         };
         let pinned = |map: &str| sys::Map::open(&mount.join(format!("abi{}/maps/{map}", abi::NP_ABI))).unwrap();
@@ -225,7 +224,7 @@ impl Bench {
         let frame = Frame { hook: shot.hook, device: link.interface.device, bytes: &shot.bytes, metadata_tag: None, gso };
         let packet = parse(&frame);
         let judged = judge(set, &link.interface, conntrack, &packet, boot_time());
-        self.count.said(&packet, judged.reason);
+        self.count.said(&packet, &judged);
         audits::note(&mut self.tally, &judged);
         let expected = judged.reason.map_or(0, Reason::number);
         let (ifindex, device, xdp) = (link.facts.ifindex, link.interface.device, link.xdp && shot.hook == Hook::Ingress);

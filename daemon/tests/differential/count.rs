@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use netpol_ebpf::policy::judge::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Packet};
+use netpol_ebpf::policy::judge::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Judgement, Packet};
 use netpol_ebpf::policy::model::Hook;
 use netpol_ebpf::policy::reason::Reason;
 
@@ -28,6 +28,8 @@ pub struct Count {
     runs: [[u64; 3]; 3],
     families: [u64; 3],
     said: BTreeMap<&'static str, u64>,
+    /// Pairs in which a rule decided, whatever it said.
+    by_rule: u64,
 }
 
 impl Where {
@@ -44,10 +46,11 @@ impl Count {
     }
 
     /// Both say this of it.
-    pub fn said(&mut self, packet: &Packet, reason: Option<Reason>) {
+    pub fn said(&mut self, packet: &Packet, judged: &Judgement) {
         self.pairs += 1;
+        self.by_rule += u64::from(judged.rule.is_some());
         self.families[family(packet)] += 1;
-        *self.said.entry(reason.map_or("accepted", Reason::name)).or_default() += 1;
+        *self.said.entry(judged.reason.map_or("accepted", Reason::name)).or_default() += 1;
     }
 
     /// Packets that were judged there.
@@ -63,6 +66,7 @@ impl Count {
     /// The sum of two counts.
     pub fn add(&mut self, other: &Count) {
         self.pairs += other.pairs;
+        self.by_rule += other.by_rule;
         self.families.iter_mut().zip(other.families).for_each(|(mine, other)| *mine += other);
         self.runs.as_flattened_mut().iter_mut().zip(other.runs.as_flattened()).for_each(|(mine, other)| *mine += other);
         other.said.iter().for_each(|(reason, times)| *self.said.entry(reason).or_default() += times);
@@ -71,7 +75,7 @@ impl Count {
 
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} pairs of policy and packet judged alike", self.pairs)?;
+        write!(f, "{} pairs of policy and packet judged alike, {} by a rule", self.pairs, self.by_rule)?;
         for (place, name) in WHERE.iter().filter(|(place, _)| self.at(*place) > 0) {
             let of = self.runs[*place as usize];
             let families: Vec<String> = FAMILIES.iter().zip(of).map(|(family, packets)| format!("{family} {packets}")).collect();

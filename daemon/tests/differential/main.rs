@@ -75,7 +75,7 @@ fn random_frames_and_policies() {
     if !may_run() {
         return;
     }
-    let plan = Plan { name: "programs", room: ROOM, rounds: 90, lanes: 3, stages: 3, frames: 4000 };
+    let plan = Plan { name: "programs", room: ROOM, rounds: 76, lanes: 3, stages: 3, frames: 5000 };
     let count = play(&plan, |lane| Bench::new(&format!("programs-{lane}"), ROOM), Bench::compiles, |bench| bench.count.clone());
     if plan.is_whole() {
         assert!(count.pairs >= PAIRS, "{count}");

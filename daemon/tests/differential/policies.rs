@@ -93,9 +93,9 @@ pub fn text(random: &mut Random, room: u32) -> Text {
             head.push_str(&format!("elements = {}\n", list(&elements)));
         }
     }
-    let policies = 2 + random.below(5);
+    let policies = 3 + random.below(6);
     // Policies of one interface may not contradict each other in this.
-    let mode = random.pick(&["generic", "auto", "off"]);
+    let mode = random.pick(&["generic", "auto", "auto", "generic", "off"]);
     Text { head, policies: (0..policies).map(|number| policy(random, number, mode)).collect() }
 }
 
@@ -146,13 +146,13 @@ fn policy(random: &mut Random, number: usize, mode: &str) -> PolicyText {
         head.push_str("mode = \"audit\"\n");
     }
     let mut tables = Vec::new();
-    if random.percent(55) && interfaces != ["lo"] {
+    if random.percent(75) && interfaces != ["lo"] {
         tables.push(xdp(random, mode));
     }
     if random.percent(30) {
         tables.push(anti_spoof(random));
     }
-    let rules = isolated.iter().flat_map(|direction| (0..random.below(6)).map(|_| rule(random, direction)).collect::<Vec<_>>()).collect();
+    let rules = isolated.iter().flat_map(|direction| (0..random.below(9)).map(|_| rule(random, direction)).collect::<Vec<_>>()).collect();
     PolicyText { head, tables, rules }
 }
 
@@ -174,13 +174,13 @@ fn xdp(random: &mut Random, mode: &str) -> String {
 }
 
 fn rule(random: &mut Random, direction: &str) -> String {
-    let action = random.pick(&["allow", "allow", "allow", "allow", "deny", "reject", "pass"]);
+    let action = random.pick(&["allow", "allow", "allow", "allow", "deny", "deny", "reject", "pass"]);
     let mut text = format!("[[policy.{direction}]]\naction = \"{}\"\n", action);
-    let protocol = random.percent(70).then(|| random.pick(&PROTOCOLS));
+    let protocol = random.percent(60).then(|| random.pick(&PROTOCOLS));
     let family = match protocol.map(|(name, _)| name) {
         Some("\"icmp\"") => Some(4),
         Some("\"icmpv6\"") => Some(6),
-        _ if random.percent(60) => Some(random.pick(&[4, 6])),
+        _ if random.percent(45) => Some(random.pick(&[4, 6])),
         _ => None,
     };
     if let Some((name, _)) = protocol {
@@ -190,7 +190,7 @@ fn rule(random: &mut Random, direction: &str) -> String {
         text.push_str(&format!("ip_version = {family}\n"));
     }
     let with_ports = protocol.is_none_or(|(_, ports)| ports) && random.percent(60);
-    for (side, percent) in [("source", 35), ("destination", 70)] {
+    for (side, percent) in [("source", 30), ("destination", 60)] {
         if random.percent(percent) {
             text.push_str(&peer(random, side, family, with_ports));
         }

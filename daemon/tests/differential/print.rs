@@ -119,7 +119,8 @@ fn policy(set: &PolicySet, policy: &Policy) -> String {
     let chains = [("ingress", &policy.ingress), ("egress", &policy.egress)];
     let isolated: Vec<&str> = chains.iter().filter(|(_, chain)| chain.is_some()).map(|(word, _)| *word).collect();
     let word = |action| if action == DefaultAction::Deny { "deny" } else { "allow" };
-    let defaults = chains.iter().filter_map(|(direction, chain)| Some(format!("{direction} = \"{}\"", word(chain.as_ref()?.default_action))));
+    let defaults =
+        chains.iter().filter_map(|(direction, chain)| Some(format!("{direction} = \"{}\"", word(chain.as_ref()?.default_action))));
     let defaults = defaults.collect::<Vec<_>>().join(", ");
     let ethertype = |number: &u16| if *number == 0x0042 { quoted("stp") } else { format!("{number:#06x}") };
     let mut text = String::from("[[policy]]\n");
@@ -317,7 +318,7 @@ mod tests {
     #[test]
     fn what_is_printed_means_the_same() {
         let (mut read, mut seed) = (0, 0);
-        while read < 2000 {
+        while read < 250 {
             let written = text(&mut Random::new(seed), ROOM).toml();
             seed += 1;
             let Ok(model) = policies(&written) else { continue };

@@ -96,7 +96,7 @@ impl Pure {
                 compare(walk, ruleset, facts.ifindex, &packet, &judged).map_err(|what| (number, what))?;
             }
             self.count.ran(Where::of(shot.hook), &packet);
-            self.count.said(&packet, judged.reason);
+            self.count.said(&packet, &judged);
             said.push(judged.reason);
         }
         Ok(said)
@@ -190,11 +190,8 @@ fn compare(walk: &mut Walk<'_>, ruleset: &Ruleset, ifindex: u32, packet: &Packet
         Objection::Rule(name) => Would::Rule(number(name)),
         Objection::Default(name) => Would::Default(core.audit_info.iter().position(|audit| audit.policy == name.policy).unwrap() as u8),
     };
-    let wanted = Said {
-        reason: judged.reason,
-        rule: judged.rule.as_ref().map(number),
-        would_deny: judged.would_deny.iter().map(would).collect(),
-    };
+    let wanted =
+        Said { reason: judged.reason, rule: judged.rule.as_ref().map(number), would_deny: judged.would_deny.iter().map(would).collect() };
     let said = match ruleset.links.get(&ifindex) {
         Some(link) => walk.judge(link, packet),
         None => Said { reason: None, rule: None, would_deny: Vec::new() },
@@ -204,7 +201,8 @@ fn compare(walk: &mut Walk<'_>, ruleset: &Ruleset, ifindex: u32, packet: &Packet
     }
     let tell = |said: &Said| {
         let name = |rule: u32| core.rule_info.get(rule as usize).map_or("?".to_owned(), |info| format!("{}/{}", info.policy, info.id));
-        let would: Vec<String> = said.would_deny.iter().map(|would| if let Would::Rule(rule) = would { name(*rule) } else { format!("{would:?}") }).collect();
+        let would: Vec<String> =
+            said.would_deny.iter().map(|would| if let Would::Rule(rule) = would { name(*rule) } else { format!("{would:?}") }).collect();
         let by = said.rule.map_or(String::new(), |rule| format!(" by rule {}", name(rule)));
         let audit = if would.is_empty() { String::new() } else { format!(", audit would deny by {}", would.join(" and ")) };
         format!("{}{by}{audit}", said.reason.map_or("accepted", Reason::name))

@@ -128,9 +128,7 @@ impl FrameBlock {
         };
         let event = |event: EventBlock| match (event.wait_ms, event.set) {
             (Some(ms), None) => Event::Wait(Duration::from_millis(ms)),
-            (None, Some(set)) => {
-                Event::Set(leak(set), event.elements.into_iter().map(|one| (leak(one.net), life(&one.life))).collect())
-            }
+            (None, Some(set)) => Event::Set(leak(set), event.elements.into_iter().map(|one| (leak(one.net), life(&one.life))).collect()),
             _ => panic!("an event is either `wait_ms` or `set`"),
         };
         let before = self.before.into_iter().map(event).collect();
@@ -147,12 +145,7 @@ pub fn read(name: &str, text: &str) -> Regression {
         paths: block.route.into_iter().map(RouteBlock::path).collect(),
         shots: block.frame.into_iter().map(FrameBlock::shot).collect(),
     };
-    Regression {
-        name: name.to_owned(),
-        room: file.room.unwrap_or(ROOM),
-        stages: file.stage.into_iter().map(stage).collect(),
-        wanted,
-    }
+    Regression { name: name.to_owned(), room: file.room.unwrap_or(ROOM), stages: file.stage.into_iter().map(stage).collect(), wanted }
 }
 
 /// A scenario as a file. `about`: what it is, for a reader.

@@ -4,6 +4,8 @@
 
 use netpol_ebpf::policy::model::*;
 
+use crate::bench::ROOM;
+
 /// Everything that can be left out of a ruleset, one thing at a time. What cannot be written down is no proposal.
 pub fn proposals(set: &PolicySet) -> Vec<PolicySet> {
     let mut all = Vec::new();
@@ -81,9 +83,25 @@ fn daemons(daemon: &Daemon) -> Vec<Daemon> {
     all.extend(entries(&daemon.failsafe_inbound).into_iter().map(|failsafe_inbound| Daemon { failsafe_inbound, ..daemon.clone() }));
     all.extend(entries(&daemon.failsafe_outbound).into_iter().map(|failsafe_outbound| Daemon { failsafe_outbound, ..daemon.clone() }));
     all.push(Daemon { log: unstated.log, ..daemon.clone() });
-    let conntrack = &daemon.conntrack;
-    // Sizes and timeouts stay: without them a frame might be judged otherwise on a slow machine.
+    let (conntrack, usual) = (&daemon.conntrack, Conntrack::default());
+    // Tables that are meant to be full stay as they are: they are the kernel's, too.
+    let room = if conntrack.max_entries == ROOM {
+        (usual.max_entries, usual.max_half_open)
+    } else {
+        (conntrack.max_entries, conntrack.max_half_open)
+    };
     for conntrack in [
+        Conntrack { max_entries: room.0, max_half_open: room.1, ..conntrack.clone() },
+        Conntrack {
+            tcp_syn: usual.tcp_syn,
+            tcp_established: usual.tcp_established,
+            tcp_fin: usual.tcp_fin,
+            udp: usual.udp,
+            udp_stream: usual.udp_stream,
+            icmp: usual.icmp,
+            generic: usual.generic,
+            ..conntrack.clone()
+        },
         Conntrack { keep_established: false, ..conntrack.clone() },
         Conntrack { loose: false, ..conntrack.clone() },
         Conntrack { adopt_existing: Adopt::None, ..conntrack.clone() },

@@ -240,8 +240,7 @@ impl Walk<'_> {
     /// Stage 4.
     fn is_failsafe(&self, seen: &Seen<'_>, ip: &IpPacket) -> bool {
         let Some((_, port)) = ip.ports().filter(|_| !seen.has(abi::NP_LINK_WORKLOAD)) else { return false };
-        let (hook, remote) =
-            if seen.hook() == 0 { (abi::NP_HOOK_INGRESS, ip.source) } else { (abi::NP_HOOK_EGRESS, ip.destination) };
+        let (hook, remote) = if seen.hook() == 0 { (abi::NP_HOOK_INGRESS, ip.source) } else { (abi::NP_HOOK_EGRESS, ip.destination) };
         self.failsafe_bits(hook, ip, port) & self.class(remote).failsafe != 0
     }
 
