@@ -79,8 +79,13 @@ impl Bench {
 
     /// How many frames of a burst pass a hook. They are sent at once, in order, by one CPU.
     pub fn through(&self, hook: Hook, packets: &[Packet]) -> usize {
-        let frames = self.ways.deliver(&self.net, hook, packets);
+        let frames = self.deliver(hook, packets);
         frames.iter().filter(|frame| packets.iter().any(|packet| frame.ends_with(&packet.l3()))).count()
+    }
+
+    /// The frames that come out behind a hook when these packets are sent at once, in order, by one CPU.
+    pub fn deliver(&self, hook: Hook, packets: &[Packet]) -> Vec<Vec<u8>> {
+        self.ways.deliver(&self.net, hook, packets)
     }
 
     /// Whether a packet from `src` gets past `left`.

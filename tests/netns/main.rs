@@ -1,6 +1,7 @@
 //! One file a promise, each kept with real packets in network namespaces.
 
 mod bench_itself;
+mod judged;
 mod matrix;
 
 mod addresses;

@@ -56,8 +56,9 @@ pub fn compile(set: &PolicySet, links: &[LinkFacts]) -> Result<Ruleset, CompileE
     compile_within(set, links, layers::COMFORTABLE)
 }
 
-/// Compiles with layers that are parted where they are estimated to grow beyond `comfortable` rows and decisions.
-fn compile_within(set: &PolicySet, links: &[LinkFacts], comfortable: u64) -> Result<Ruleset, CompileError> {
+/// Compiles with layers that are parted where they are estimated to grow beyond `comfortable` rows and decisions. However they are
+/// parted, the verdicts are the same.
+pub fn compile_within(set: &PolicySet, links: &[LinkFacts], comfortable: u64) -> Result<Ruleset, CompileError> {
     let links = Links::of(set, links)?;
     let numbering = Numbering::of(set)?;
     let failsafe = Failsafe::of(&set.daemon)?;
