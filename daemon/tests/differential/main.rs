@@ -11,6 +11,7 @@ mod audits;
 mod bench;
 mod flows;
 mod frame;
+mod hostile;
 mod living;
 mod policies;
 mod random;
