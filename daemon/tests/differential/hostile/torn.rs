@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use netpol_ebpf::policy::reason::Reason;
 
 use super::mutate::mutate;
-use super::{PLACES, Row, kept, view};
+use super::{ARRIVING, LEAVING, Row, kept, view};
 use crate::bench::{Bench, ROOM};
 use crate::random::Random;
 use crate::scenario::{Goal, Mismatch, Path, Shot, Stage, Text, tell};
@@ -181,7 +181,7 @@ fn paths() -> Vec<Path> {
 fn round(random: &mut Random, corpus: &[Row]) -> (Vec<Shot>, usize) {
     let mut seeds = traffic::shots(random, ROUND / 3);
     seeds.iter_mut().for_each(|shot| shot.before.clear());
-    let others = seeds.clone();
+    let (others, places) = (seeds.clone(), [&ARRIVING[..], &LEAVING].concat());
     let mut shots = Vec::with_capacity(ROUND);
     let mut torn = 0;
     for seed in seeds {
@@ -189,7 +189,7 @@ fn round(random: &mut Random, corpus: &[Row]) -> (Vec<Shot>, usize) {
             shots.push(seed.clone());
         }
         // A row of a table, at any place and the wrong way round as well.
-        let row = corpus[random.below(corpus.len())].at(random.pick(&PLACES)).map(|(shot, _)| shot);
+        let row = corpus[random.below(corpus.len())].at(random.pick(&places)).map(|(shot, _)| shot);
         for one in [Some(seed.clone()), row, Some(seed)].into_iter().flatten() {
             let mut one = one;
             mutate(random, &mut one, &others);
