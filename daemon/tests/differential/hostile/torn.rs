@@ -19,7 +19,7 @@ use crate::{shrink, traffic};
 /// Torn frames of each of the three tests.
 const FRAMES: usize = 350_000;
 /// Frames of a round: few enough that the flows which they open find room.
-const ROUND: usize = 3000;
+const ROUND: usize = 8000;
 /// How often of a hundred times a frame is left whole, so that there are flows to attack.
 const WHOLE: usize = 15;
 
