@@ -105,7 +105,7 @@ enum np_flow_state {
 	NP_FLOW_NEW = 0,          /* opened, not answered */
 	NP_FLOW_ANSWERED = 1,     /* TCP: SYN-ACK seen; others: established */
 	NP_FLOW_ESTABLISHED = 2,  /* TCP: handshake complete */
-	NP_FLOW_CLOSING = 3,      /* TCP: one side's FIN is acknowledged */
+	NP_FLOW_CLOSING = 3,      /* TCP: one side's FIN is acknowledged, or a RST was nearly in sequence */
 	NP_FLOW_CLOSED = 4,       /* TCP: both FINs acknowledged, or a RST in sequence */
 };
 

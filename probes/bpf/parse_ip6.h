@@ -36,17 +36,19 @@ INLINE int np_is_extension(__u32 next)
 	       next == 140;
 }
 
-/* The fragment header at `bytes` (its first 8). An atomic fragment (RFC 6946) is a whole packet. */
+/*
+ * The fragment header at `bytes` (its first 8). An atomic fragment (RFC 6946) is a whole packet: behind the header of a fragment
+ * it changes nothing, so that the verdict is remembered for the datagram that will be put together.
+ */
 INLINE void np_note_fragment6(struct np_chain6 *chain, const __u8 *bytes)
 {
 	__u32 field = (__u32)bytes[2] << 8 | bytes[3];
 
+	if (!(field & 0xfff9))
+		return;
 	chain->id = (__u32)bytes[4] << 24 | (__u32)bytes[5] << 16 | (__u32)bytes[6] << 8 | bytes[7];
 	chain->fragment_offset = field & 0xfff8;
-	if (field & 0xfff8)
-		chain->part = NP_LATER;
-	else if (field & 1)
-		chain->part = NP_FIRST;
+	chain->part = field & 0xfff8 ? NP_LATER : NP_FIRST;
 }
 
 INLINE __u32 np_walk_headers(np_ctx *ctx, struct np_state *st, struct np_chain6 *chain)

@@ -67,6 +67,13 @@ impl Bench {
         Bench::start(&policy::both_ways(rules))
     }
 
+    /// From now on frames are sent from pages: beyond the Ethernet header nothing lies in the linear part of an skb.
+    pub fn in_pages(mut self) -> Bench {
+        self.ways.ingress.sender = Sender::of_pages(&self.net.src, "eth0");
+        self.ways.egress.sender = Sender::of_pages(&self.net.dut, "left");
+        self
+    }
+
     /// The command line.
     pub fn cli(&self) -> Cli<'_> {
         Cli(&self.net)

@@ -5,19 +5,23 @@
 //!
 //! - [`net`] makes and removes that world, [`ns`] one namespace of it, [`residue`] finds what was left behind;
 //! - [`daemon`] and [`cli`] run the binary;
-//! - [`packet`] builds frames, [`wire`] sends and observes them, [`sock`] holds ordinary sockets, [`flood`] many frames, [`hot`] interfaces that come under traffic;
+//! - [`packet`] builds frames, [`wire`] sends and observes them, [`offload`] sends those that are many in one;
+//! - [`sock`] holds ordinary sockets, [`delivered`] sees all that a host's stack takes for its own, [`flood`] sends many frames,
+//!   [`hot`] makes interfaces that come under traffic;
 //! - [`policy`] and [`place`] write policies, [`moment`] dates;
 //! - [`bench`] puts these together for the usual question: does this packet pass?
 
 pub mod bench;
 pub mod cli;
 pub mod daemon;
+pub mod delivered;
 pub mod family;
 pub mod flood;
 pub mod hot;
 pub mod moment;
 pub mod net;
 pub mod ns;
+pub mod offload;
 pub mod packet;
 pub mod packet_l4;
 pub mod place;
@@ -26,6 +30,7 @@ pub mod residue;
 pub mod say;
 pub mod sock;
 pub mod sys;
+pub mod sys_packet;
 pub mod wait;
 pub mod wire;
 

@@ -1,4 +1,4 @@
-//! The few system calls that the standard library does not offer. The only module of the bench with `unsafe`.
+//! The few system calls that the standard library does not offer. With `sys_packet` the only module of the bench with `unsafe`.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;

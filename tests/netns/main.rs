@@ -42,6 +42,13 @@ mod conntrack_tcp;
 mod conntrack_udp;
 mod rejudge;
 
+mod hostile_connection;
+mod hostile_delivery;
+mod hostile_host;
+mod hostile_offload;
+mod hostile_pages;
+mod hostile_tunnel;
+
 mod adopt;
 mod bad_files;
 mod commands;

@@ -18,6 +18,7 @@ mod evaluate;
 mod flows;
 mod frame;
 mod lanes;
+mod hostile;
 mod living;
 mod policies;
 mod print;
