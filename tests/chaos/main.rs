@@ -5,5 +5,7 @@ mod half_written;
 mod intruders;
 mod kills;
 mod mixture;
+mod one_moment;
 mod reload_flood;
 mod set_kills;
+mod upgrade;

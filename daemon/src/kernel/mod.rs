@@ -15,6 +15,8 @@ mod detach;
 mod error;
 mod events;
 mod executor;
+#[cfg(test)]
+pub(crate) mod faults;
 mod features;
 mod flows;
 mod generation;
@@ -43,6 +45,8 @@ mod test_run;
 pub(crate) mod tests;
 #[cfg(test)]
 mod verdicts;
+#[cfg(test)]
+pub(crate) mod witness;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -121,6 +125,7 @@ impl Kernel {
         let lock = pins::lock(bpffs)?;
         let pins = pins::Pins::new(bpffs);
         let mut warnings = Vec::new();
+        shared::set_damaged_aside(&pins, &mut warnings)?;
         shared::claim_namespace(&pins, &mut warnings)?;
         let maps = shared::open_maps(&pins, connections, half_open, &mut warnings)?;
         let programs = shared::Programs::open(&pins, &maps)?;
