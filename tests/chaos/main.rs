@@ -1,5 +1,6 @@
 //! What must hold while everything happens at once.
 
+mod absent;
 mod churn;
 mod half_written;
 mod intruders;
@@ -8,4 +9,5 @@ mod mixture;
 mod one_moment;
 mod reload_flood;
 mod set_kills;
+mod tail_calls;
 mod upgrade;

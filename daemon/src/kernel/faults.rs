@@ -66,6 +66,30 @@ thread_local! {
     static HERE: RefCell<Option<Arc<Trap>>> = const { RefCell::new(None) };
 }
 
+thread_local! {
+    /// A map that this thread makes too small, and whether it did.
+    static SHRUNK: RefCell<(String, bool)> = const { RefCell::new((String::new(), false)) };
+}
+
+/// From here on that map of every generation that this thread builds has room for one entry less than it needs; "" = none.
+pub(crate) fn shrink(map: &str) {
+    SHRUNK.set((map.into(), false));
+}
+
+/// Whether there was such a map, with more than one entry.
+pub(crate) fn has_shrunk() -> bool {
+    SHRUNK.with_borrow(|(_, done)| *done)
+}
+
+/// Entries of a map that needs `count`.
+pub(super) fn room(map: &str, count: usize) -> usize {
+    SHRUNK.with_borrow_mut(|(name, done)| {
+        let less = name == map && count > 1;
+        *done |= less;
+        count - usize::from(less)
+    })
+}
+
 fn here() -> Option<Arc<Trap>> {
     HERE.with_borrow(Clone::clone)
 }

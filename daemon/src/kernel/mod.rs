@@ -130,7 +130,12 @@ impl Kernel {
         let maps = shared::open_maps(&pins, connections, half_open, &mut warnings)?;
         let programs = shared::Programs::open(&pins, &maps)?;
         let cell = sys::Word::map(shared::need(&maps, "generation")?)?;
-        Ok(Kernel { pins, maps, programs, cell, way, features, warnings, routes: None, _lock: lock })
+        let kernel = Kernel { pins, maps, programs, cell, way, features, warnings, routes: None, _lock: lock };
+        attach_tcx::unpin_detached(&kernel.pins)?;
+        for number in kernel.present() {
+            sets::finish_exchanges(&kernel.pins, number)?;
+        }
+        Ok(kernel)
     }
 
     /// What `status` must show whatever the policy is: flow tables of another size, remains that were removed at the start.

@@ -221,7 +221,7 @@ pub fn lock(directory: &Path) -> Result<OwnedFd> {
 }
 
 /// Who holds the lock, by /proc/locks: `1: FLOCK ADVISORY WRITE <pid> <major>:<minor>:<inode> 0 EOF`.
-fn holder(directory: &Path) -> Option<String> {
+pub fn holder(directory: &Path) -> Option<String> {
     use std::os::unix::fs::MetadataExt;
     let inode = format!(":{}", fs::metadata(directory).ok()?.ino());
     let locks = fs::read_to_string("/proc/locks").ok()?;

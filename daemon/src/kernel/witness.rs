@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
 use std::os::fd::AsRawFd;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use super::bpf::MapFacts;
 use super::maps::Map;
 use super::test_run::{self, Entry, Shot};
 use super::{bpf, links, pins};
@@ -35,6 +37,15 @@ const LIVING: [&str; 10] = [
     "condition_expiry",
 ];
 
+/// Waits until nobody holds the lock: a process that another test of this binary is just starting has our descriptors for a moment.
+pub(crate) fn wait_until_unlocked(bpffs: &Path) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while let Some(holder) = pins::holder(bpffs) {
+        assert!(Instant::now() < end, "{holder} holds {}", bpffs.display());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Index of an interface of this namespace.
 pub(crate) fn index(name: &str) -> Option<u32> {
     links::list().unwrap().values().find(|link| link.name == name).map(|link| link.ifindex)
@@ -58,6 +69,13 @@ pub(crate) fn arrives(ifindex: u32, frame: &[u8]) -> bool {
         }
     }
     true
+}
+
+/// Puts an empty map of another layout in the place of a pinned one.
+pub(crate) fn exchange_for_foreign(pin: &Path) {
+    pins::unpin(pin).unwrap();
+    let facts = MapFacts { kind: ARRAY, key_size: 4, value_size: 24, max_entries: 3, flags: 0 };
+    Map::create("foreign", facts).unwrap().pin(pin).unwrap();
 }
 
 /// Every pin below a directory with a hash of what it holds: of all elements of a map that no packet changes; 0 for the rest.

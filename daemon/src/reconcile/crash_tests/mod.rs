@@ -5,16 +5,15 @@
 //! is the last thing that this process ever sees (SIGKILL, in a process of its own), and so does every single call into the kernel.
 //! With `NETPOL_SOAK=1` nothing is left out; else all actions, and a sample of the calls.
 
+mod damage;
 mod scenarios;
 mod world;
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
-use super::Reconciler;
 use crate::kernel::faults::{self, Counted, Fault, Harm};
 use crate::kernel::tests::needs_root;
-use crate::kernel::witness;
 use scenarios::Scenario;
 use world::World;
 
@@ -33,7 +32,7 @@ struct Expected {
 
 fn attempt(world: &World, scenario: &Scenario, turn: usize, fault: Fault) -> (Result<(), String>, Counted) {
     faults::run(fault, || {
-        let mut daemon = Reconciler::new(world.directories());
+        let mut daemon = world.daemon();
         if scenario.running {
             daemon.start().map_err(|refusal| refusal.text).unwrap();
         }
@@ -46,7 +45,7 @@ fn expected(world: &World, scenario: &Scenario, turn: usize) -> Expected {
     (scenario.prepare)(world, turn);
     let (result, counted) = attempt(world, scenario, turn, Fault::None);
     assert_eq!(result, Ok(()), "{}", scenario.name);
-    let (before, after) = (world.before(), world.seen());
+    let ((before, _), after) = (world.before(), world.seen());
     scenario.assert_difference(&before, &after);
     world.is_put_right();
     Expected { before, after, counted }
@@ -81,7 +80,6 @@ fn fails_everywhere(scenario: &Scenario) {
     for (n, fault) in faults.iter().enumerate() {
         let (turn, expected) = (n % 2, &expected[n % 2]);
         (scenario.prepare)(&world, turn);
-        let pinned = witness::pinned(world.bpffs());
         let (result, counted) = attempt(&world, scenario, turn, *fault);
         let seen = world.seen();
         let what = format!("{}: {fault:?} at {:?}: {result:?}", scenario.name, counted.at);
@@ -95,7 +93,7 @@ fn fails_everywhere(scenario: &Scenario) {
                 refused += 1;
                 assert_eq!(seen, expected.before, "{what}");
                 if scenario.running {
-                    world.same_pins(&pinned, &what);
+                    world.same_pins(&world.before().1, &what);
                 }
             }
         }

@@ -33,7 +33,7 @@ const PLAIN: Scenario =
     Scenario { name: "", running: true, may_end_between: false, same_verdicts: false, prepare: |_, _| (), operate: |_, _, _| Ok(()) };
 
 /// One of two policies: they let in one port each, share sets, deny and allow, and differ in what they cover.
-fn policy(which: usize, xdp: &str) -> String {
+pub(super) fn policy(which: usize, xdp: &str) -> String {
     let (port, links) = if which % 2 == 0 { (53, "\"np0\", \"np2\"") } else { (54, "\"np0\", \"np1\", \"np2\"") };
     format!(
         r#"version = 1
@@ -256,7 +256,8 @@ pub(super) const UPGRADE: Scenario = Scenario {
         let tree = tree(world);
         let (old, strange) = ("0123456789abcdef", |name: &str| name.starts_with("programs-") || name.starts_with("objects-"));
         let mut found = vec![tree.clone()];
-        found.extend(fs::read_dir(&tree).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()));
+        let generations = fs::read_dir(&tree).unwrap().map(|entry| entry.unwrap().path());
+        found.extend(generations.filter(|path| path.to_string_lossy().contains("generation-")));
         for directory in found {
             for entry in fs::read_dir(&directory).unwrap().map(Result::unwrap) {
                 let name = entry.file_name().into_string().unwrap();
@@ -287,7 +288,7 @@ pub(super) const OTHER_LAYOUT: Scenario = Scenario {
     ..PLAIN
 };
 
-fn tree(world: &World) -> std::path::PathBuf {
+pub(super) fn tree(world: &World) -> std::path::PathBuf {
     world.bpffs().join(format!("abi{}", netpol_probes::abi::NP_ABI))
 }
 

@@ -18,11 +18,14 @@ const LINKS: [&str; 3] = ["np0", "np1", "np2"];
 const FRAMES: [([u8; 4], u16); 6] =
     [([10, 0, 0, 1], 53), ([10, 0, 0, 1], 54), ([10, 9, 0, 1], 53), ([10, 0, 0, 2], 99), ([10, 0, 0, 3], 99), ([10, 0, 0, 9], 99)];
 
+/// Where an operation began: which frames got in, what was pinned.
+type Before = (Vec<bool>, BTreeMap<String, u64>);
+
 pub(super) struct World {
     _bench: Option<Bench>,
     bpffs: PathBuf,
     home: PathBuf,
-    before: Mutex<Vec<bool>>,
+    before: Mutex<Before>,
     port: AtomicU16,
 }
 
@@ -50,7 +53,13 @@ impl World {
         &self.home
     }
 
-    pub(super) fn directories(&self) -> Directories {
+    /// A daemon that has not looked at anything yet; nobody else is there.
+    pub(super) fn daemon(&self) -> Reconciler {
+        witness::wait_until_unlocked(&self.bpffs);
+        Reconciler::new(self.directories())
+    }
+
+    fn directories(&self) -> Directories {
         Directories { config: self.home.join("policy"), bpffs: self.bpffs.clone(), state: self.home.join("state") }
     }
 
@@ -65,6 +74,7 @@ impl World {
 
     /// Nothing of ours is in the kernel, nothing is remembered.
     pub(super) fn blank(&self) {
+        witness::wait_until_unlocked(&self.bpffs);
         crate::kernel::detach_directory(&self.bpffs).unwrap();
         fs::remove_dir_all(self.home.join("state")).unwrap();
         fs::create_dir_all(self.home.join("state")).unwrap();
@@ -73,7 +83,7 @@ impl World {
     /// A daemon that has made this text live for good, whatever was before.
     pub(super) fn settle(&self, text: &str) -> Reconciler {
         self.write(text);
-        let mut daemon = Reconciler::new(self.directories());
+        let mut daemon = self.daemon();
         daemon.start().map_err(|refusal| refusal.text).unwrap();
         if daemon.last_error.is_some() || daemon.rolled_back.is_some() {
             daemon.reload(true).map_err(|refusal| refusal.text).unwrap();
@@ -85,11 +95,15 @@ impl World {
 
     /// The moment before the operation: what is seen now is "before", and faults count from here on.
     pub(super) fn ready(&self) {
-        *self.before.lock().unwrap() = self.seen();
+        self.ready_without_faults();
         faults::arm();
     }
 
-    pub(super) fn before(&self) -> Vec<bool> {
+    pub(super) fn ready_without_faults(&self) {
+        *self.before.lock().unwrap() = (self.seen(), witness::pinned(&self.bpffs));
+    }
+
+    pub(super) fn before(&self) -> Before {
         self.before.lock().unwrap().clone()
     }
 
@@ -122,7 +136,7 @@ impl World {
 
     /// The next daemon starts, judges by one of these, and leaves nothing behind.
     pub(super) fn next_start(&self, allowed: &[&[bool]], what: &str) {
-        let mut daemon = Reconciler::new(self.directories());
+        let mut daemon = self.daemon();
         if let Err(refusal) = daemon.start() {
             panic!("{what}: the next start: {}", refusal.text);
         }
@@ -133,7 +147,7 @@ impl World {
     }
 
     pub(super) fn is_put_right(&self) {
-        let mut daemon = Reconciler::new(self.directories());
+        let mut daemon = self.daemon();
         daemon.start().map_err(|refusal| refusal.text).unwrap();
         self.is_tidy(&mut daemon, "without a fault");
     }
