@@ -1,15 +1,17 @@
 # make build   the binary: target/release/netpol-ebpf
 # make demo    two hosts and a firewall in throw-away namespaces (root, under two minutes)
 # make test    everything that can be tested on this machine (root for the packet tests)
+# make soak    the long forms of the tests of reloads and crashes
 # make install DESTDIR= PREFIX=/usr
 
 CARGO = tests/cargo.sh
 BIN = target/release/netpol-ebpf
+OTHER = target/other-abi/netpol-ebpf
 PREFIX ?= /usr
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 
-.PHONY: all build deps demo test install lint clean
+.PHONY: all build deps demo test test-programs soak install lint clean
 
 all: build
 
@@ -23,9 +25,21 @@ demo: build
 	@NETPOL_BIN=$(abspath $(BIN)) tests/demo.sh
 
 # Unit tests are built with their debug assertions; the packet tests run the binary that is shipped.
-test: build
+test: test-programs
+	NETPOL_BIN=$(abspath $(BIN)) NETPOL_OTHER_BIN=$(abspath $(OTHER)) $(CARGO) --root test --workspace --locked --no-fail-fast
+
+# The second binary has another number of layout (NP_ABI): upgrades and downgrades are tested with it.
+test-programs: build
+	$(CARGO) build --locked -p netpol-ebpf --features other-abi
+	install -D target/debug/netpol-ebpf $(OTHER)
 	$(CARGO) test --workspace --locked --no-run
-	NETPOL_BIN=$(abspath $(BIN)) $(CARGO) --root test --workspace --locked --no-fail-fast
+
+# The long forms of tests that `make test` shortens: all 10,000 reloads, every call, minutes without a daemon. About an hour and a half.
+soak: test-programs
+	NETPOL_SOAK=1 NETPOL_BIN=$(abspath $(BIN)) NETPOL_OTHER_BIN=$(abspath $(OTHER)) $(CARGO) --root test -p netpol-ebpf --lib --locked \
+		crash_tests -- --nocapture
+	NETPOL_SOAK=1 NETPOL_BIN=$(abspath $(BIN)) NETPOL_OTHER_BIN=$(abspath $(OTHER)) $(CARGO) --root test -p netpol-tests --test chaos \
+		--locked -- --test-threads=1
 
 lint: deps
 	$(CARGO) fmt --all --check

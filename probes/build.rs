@@ -36,10 +36,16 @@ fn build() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Feature `other-abi`.
+fn other_abi() -> Option<&'static str> {
+    env::var_os("CARGO_FEATURE_OTHER_ABI").map(|_| "-DNP_OTHER_ABI")
+}
+
 /// Rust types of everything in `abi.h` that begins with `np_` or `NP_`.
 fn bindings(out: &Path) -> Result<(), Box<dyn Error>> {
     bindgen::Builder::default()
         .header("bpf/abi.h")
+        .clang_args(other_abi())
         .allowlist_item("(np|NP)_.*")
         .derive_default(true)
         .no_default("np_port_table")
@@ -89,6 +95,7 @@ fn compile(clang: &str, headers: &[PathBuf], program: &str, out: &Path) -> Resul
     // Nix's compiler wrapper adds hardening options that the BPF target does not know.
     command.env("NIX_HARDENING_ENABLE", "");
     command.args(["-target", if big_endian { "bpfeb" } else { "bpfel" }, "-mcpu=v3"]);
+    command.args(other_abi());
     command.args(["-std=gnu11", "-O2", "-g0", "-Wall", "-Wextra", "-Werror", "-Wno-error=pass-failed", "-fno-stack-protector"]);
     for folder in headers {
         command.arg("-idirafter").arg(folder);

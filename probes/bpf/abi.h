@@ -14,7 +14,11 @@
 
 #include <linux/types.h>
 
+#ifdef NP_OTHER_ABI /* the second binary of tests of upgrades */
+#define NP_ABI 1003
+#else
 #define NP_ABI 3
+#endif
 
 /* ---- sizes ------------------------------------------------------------------------------------------------ */
 

@@ -31,6 +31,17 @@ pub fn binary() -> PathBuf {
     path
 }
 
+/// The binary with another number of layout: `NETPOL_OTHER_BIN`, else where `make test-programs` puts it.
+pub fn other_binary() -> PathBuf {
+    let named = std::env::var_os("NETPOL_OTHER_BIN").map(PathBuf::from);
+    let path = named.unwrap_or_else(|| {
+        let test = std::env::current_exe().expect("the path of this test");
+        test.ancestors().nth(3).expect("target/PROFILE/deps/TEST").join("other-abi/netpol-ebpf")
+    });
+    assert!(path.exists(), "{} is missing: run make test-programs, or name it in NETPOL_OTHER_BIN", path.display());
+    path
+}
+
 /// What a command answered.
 #[derive(Debug)]
 pub struct Answer {

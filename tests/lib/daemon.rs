@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,19 @@ impl Daemon {
     /// # Errors
     /// Its exit status, or the timeout, with its log.
     pub fn try_start(net: &Net) -> Result<Daemon, String> {
+        Daemon::try_start_of(net, &binary())
+    }
+
+    /// [`Daemon::start`] of another binary.
+    pub fn start_of(net: &Net, binary: &Path) -> Daemon {
+        Daemon::try_start_of(net, binary).unwrap_or_else(|why| panic!("{} did not become ready: {why}", binary.display()))
+    }
+
+    /// [`Daemon::try_start`] of another binary.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn try_start_of(net: &Net, binary: &Path) -> Result<Daemon, String> {
         let path = net.scratch("notify");
         if path.exists() {
             fs::remove_file(&path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -45,7 +58,7 @@ impl Daemon {
         let begin = Instant::now();
         let child = net
             .dut
-            .command(&binary().display().to_string())
+            .command(&binary.display().to_string())
             .arg("run")
             .args(net.options())
             .env("NOTIFY_SOCKET", &path)

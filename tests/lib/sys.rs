@@ -115,6 +115,25 @@ pub fn send_multicast_from(socket: &impl AsRawFd, index: u32) -> io::Result<()> 
     check(answer)
 }
 
+/// Deletes an element of a pinned map whose keys are numbers, as a tool of somebody else might.
+///
+/// # Errors
+/// What bpf(2) answers.
+pub fn delete_from_map(pin: &Path, key: u32) -> io::Result<()> {
+    const GET: libc::c_int = 7; // BPF_OBJ_GET: path, descriptor (unused), flags
+    const DELETE: libc::c_int = 3; // BPF_MAP_DELETE_ELEM: descriptor, key, value (unused), flags
+    let path = CString::new(pin.as_os_str().as_encoded_bytes())?;
+    let get = [path.as_ptr() as u64, 0];
+    // SAFETY: the attribute is 16 bytes long and names a NUL-terminated path that outlives the call.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, GET, &raw const get, mem::size_of_val(&get)) } as i32;
+    check(fd)?;
+    // SAFETY: `fd` was just opened and has no other owner.
+    let map = unsafe { OwnedFd::from_raw_fd(fd) };
+    let delete = [map.as_raw_fd() as u64, &raw const key as u64, 0, 0];
+    // SAFETY: the attribute is 32 bytes long and points to a key of the map's size that outlives the call.
+    check(unsafe { libc::syscall(libc::SYS_bpf, DELETE, &raw const delete, mem::size_of_val(&delete)) } as i32)
+}
+
 /// Enlarges a socket's receive buffer beyond the system's limit.
 ///
 /// # Errors

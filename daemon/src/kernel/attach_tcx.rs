@@ -67,6 +67,18 @@ pub fn detach_pin(pins: &Pins, ifindex: u32, which: LinkPin) -> Result<()> {
     pins::unpin(&path)
 }
 
+/// Deletes pins of links that were taken off by somebody who died before the pin was gone. Where every pin of an interface is like that
+/// its device may be gone, which is for a plan to judge.
+pub fn unpin_detached(pins: &Pins) -> Result<()> {
+    let mut all = Vec::new();
+    for (ifindex, which) in pins.link_pins()? {
+        let there = bpf::link_info(&bpf::get(&pins.link(ifindex, which))?, "pin")?.ifindex;
+        all.push((ifindex, which, there));
+    }
+    let lives = |ifindex: u32| all.iter().any(|(other, _, there)| (*other, *there) == (ifindex, ifindex));
+    all.iter().filter(|(ifindex, _, there)| *there == 0 && lives(*ifindex)).try_for_each(|(ifindex, which, _)| pins::unpin(&pins.link(*ifindex, *which)))
+}
+
 /// Programs that run before `program` on the hook.
 pub fn ahead(ifindex: u32, hook: Hook, program: u32) -> Result<usize> {
     let order = bpf::tcx_programs(ifindex, attach_type(hook))

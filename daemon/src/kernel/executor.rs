@@ -17,11 +17,11 @@ use super::error::{Error, Result};
 use super::generation::Site;
 use super::pins::{self, LinkPin};
 use super::shared::need;
-use super::{Kernel, Outcome, attach, attach_guard, attach_tcx, attach_xdp, bpf, counters, generation, grace, objects};
+use super::{Kernel, Outcome, attach, attach_guard, attach_tcx, attach_xdp, bpf, counters, detach, generation, grace, objects};
 use crate::compile::ruleset::Core;
 use crate::plan::Action;
 use crate::plan::action::Target;
-use crate::plan::observed::GenerationWord;
+use crate::plan::observed::{GenerationWord, TcAttachment};
 use crate::policy::model::XdpMode;
 use crate::sets::content::Contents;
 
@@ -110,6 +110,8 @@ impl Run<'_> {
 
     fn perform(&mut self, action: &Action) -> Result<()> {
         let Kernel { pins, maps, programs, way, .. } = self.kernel;
+        #[cfg(test)]
+        super::faults::before(action)?;
         match action {
             Action::InstallShared { .. } => {
                 let epilogue = programs.get(objects::EPILOGUE)?.try_clone_to_owned().map_err(cloning)?;
@@ -173,7 +175,7 @@ impl Run<'_> {
             }
             Action::SetDeadline { generation, deadline, .. } => generation::set_deadline(maps, *generation, *deadline),
             Action::ForgetLink { ifindex } => self.forget(*ifindex),
-            Action::Sweep { directory } => pins::remove_tree(&pins.base().join(directory)),
+            Action::Sweep { directory } => self.sweep(directory),
         }
     }
 
@@ -214,6 +216,18 @@ impl Run<'_> {
             self.waited = true;
         }
         generation::remove(&self.kernel.pins, &self.kernel.maps, number)
+    }
+
+    /// Another layout's programs judge until this moment, beside ours: they go before what they need.
+    fn sweep(&mut self, directory: &str) -> Result<()> {
+        let tree = self.kernel.pins.beside(directory);
+        let freed = detach::links_of(&tree)?;
+        // XDP has one place: ours can be attached now.
+        self.outcome.again |= !freed.is_empty();
+        if !freed.is_empty() || self.kernel.way == TcAttachment::Clsact {
+            thread::sleep(GRACE);
+        }
+        pins::remove_tree(&tree.abi())
     }
 
     fn attach_xdp(&mut self, link: &Target, mode: XdpMode) -> Result<()> {

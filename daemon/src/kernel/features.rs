@@ -87,9 +87,11 @@ impl Features {
             let (first, second) = OLDEST;
             return Err(Error::Unsupported(format!("it is {major}.{minor}, and {first}.{second} is the oldest that is supported")));
         }
-        for (name, feature) in [("batched map calls", &self.batch), ("ring buffers", &self.ring_buffer)] {
+        for (name, feature) in [("batched map calls", &self.batch), ("ring buffers", &self.ring_buffer), ("TCX links", &self.tcx)] {
             match feature {
                 Feature::Yes => {}
+                // Filters take their place. Not where it could not be told: the links that are there would stay beside them.
+                Feature::No { .. } if std::ptr::eq(feature, &self.tcx) => {}
                 Feature::No { .. } => return Err(Error::Unsupported(format!("{name}: {feature}"))),
                 Feature::Unknown { .. } => return Err(Error::Untested(format!("{name}: {feature}"))),
             }
@@ -206,6 +208,13 @@ mod tests {
         let mut found = features((6, 6));
         found.batch = Feature::Unknown { reason: "not permitted".into() };
         assert!(found.require().unwrap_err().to_string().contains("could not tell"));
+    }
+
+    #[test]
+    fn where_tcx_cannot_be_tried_nothing_is_attached_another_way() {
+        let mut found = features((6, 6));
+        found.tcx = Feature::Unknown { reason: "out of memory".into() };
+        assert!(found.require().unwrap_err().to_string().contains("TCX links: could not tell"));
     }
 
     #[test]

@@ -121,6 +121,8 @@ fn entries(core: &Core, map: &str) -> Result<u32> {
         "rule_counters" | "rule_base" | NAMES => core.counters(),
         _ => 1,
     };
+    #[cfg(test)]
+    let count = super::faults::room(map, count);
     u32::try_from(count.max(1)).map_err(|_too_many| Error::Inconsistent(format!("map `{map}` would need {count} entries")))
 }
 
@@ -267,13 +269,18 @@ pub fn facts(pins: &Pins, shared: &Maps, objects_digest: &str, number: u32) -> R
     let directory = pins.generation(number);
     let meta = directory.join(META);
     let contents: Option<abi::np_meta> = if meta.exists() { Map::open(META, &meta)?.get(&0u32)? } else { None };
-    let slot = slot(shared, slot_of(number))?;
+    let index = slot_of(number);
+    let slot = slot(shared, index)?;
     let whole = contents.filter(|_| slot.generation == number);
+    // An empty place drops every packet that needs it; a new generation has its own.
+    let places = [pins.shared("tc_programs"), pins.shared("xdp_programs")];
+    let installed = places.iter().map(|array| objects::installed(array, index)).collect::<Result<Vec<_>>>()?;
+    let complete = installed.iter().all(Option::is_some);
     Ok(GenerationFacts {
         digest: whole.map(|meta| meta.digest),
         created: whole.map_or(0, |meta| meta.created),
         deadline: if slot.generation == number { slot.deadline } else { 0 },
-        programs_current: directory.join(format!("objects-{objects_digest}")).exists(),
+        programs_current: complete && directory.join(format!("objects-{objects_digest}")).exists(),
     })
 }
 

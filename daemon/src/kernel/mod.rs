@@ -17,6 +17,8 @@ mod detach;
 mod error;
 mod events;
 mod executor;
+#[cfg(test)]
+pub(crate) mod faults;
 mod features;
 mod flows;
 mod generation;
@@ -46,6 +48,8 @@ mod test_run;
 pub(crate) mod tests;
 #[cfg(test)]
 mod verdicts;
+#[cfg(test)]
+pub(crate) mod witness;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -124,6 +128,7 @@ impl Kernel {
         let lock = pins::lock(bpffs)?;
         let pins = pins::Pins::new(bpffs);
         let mut warnings = Vec::new();
+        shared::set_damaged_aside(&pins, &mut warnings)?;
         shared::claim_namespace(&pins, &mut warnings)?;
         let maps = shared::open_maps(&pins, connections, half_open, &mut warnings)?;
         let programs = shared::Programs::open(&pins, &maps)?;
@@ -132,7 +137,12 @@ impl Kernel {
             warnings.push(format!("no guard: {open}; netfilter programs (CONFIG_NETFILTER_BPF_LINK): {}", features.netfilter));
         }
         let cell = sys::Word::map(shared::need(&maps, "generation")?)?;
-        Ok(Kernel { pins, maps, programs, cell, way, features, warnings, routes: None, _lock: lock })
+        let kernel = Kernel { pins, maps, programs, cell, way, features, warnings, routes: None, _lock: lock };
+        attach_tcx::unpin_detached(&kernel.pins)?;
+        for number in kernel.present() {
+            sets::finish_exchanges(&kernel.pins, number)?;
+        }
+        Ok(kernel)
     }
 
     /// What `status` must show whatever the policy is: flow tables of another size, remains that were removed at the start.

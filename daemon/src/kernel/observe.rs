@@ -1,6 +1,6 @@
 //! What is there, read from pins, rtnetlink and maps; nothing is remembered from before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use netpol_probes::abi;
 
@@ -78,11 +78,17 @@ pub fn records(maps: &Maps) -> Result<BTreeMap<(u32, u32), abi::np_link>> {
 pub fn attachments(view: &View<'_>, interfaces: &BTreeMap<u32, Interface>) -> Result<BTreeMap<u32, LinkObserved>> {
     let present = |link: &Interface| LinkObserved { name: link.name.clone(), present: true, xdp: foreign(link), ..LinkObserved::default() };
     let mut found: BTreeMap<u32, LinkObserved> = interfaces.iter().map(|(ifindex, link)| (*ifindex, present(link))).collect();
+    let mut pinned = Vec::new();
     for (ifindex, which) in view.pins.link_pins()? {
+        pinned.push((ifindex, which, bpf::link_info(&bpf::get(&view.pins.link(ifindex, which))?, "pin")?));
+    }
+    let living: BTreeSet<u32> =
+        pinned.iter().filter(|(ifindex, _, info)| info.ifindex == *ifindex).map(|(ifindex, ..)| *ifindex).collect();
+    for (ifindex, which, info) in pinned {
         let entry = found.entry(ifindex).or_default();
-        let info = bpf::link_info(&bpf::get(&view.pins.link(ifindex, which))?, "pin")?;
         if info.ifindex != ifindex || !entry.present {
-            entry.dead_pins = true;
+            // Beside a living one it says nothing of the device: a link was taken off, and whoever did it died before the pin was gone.
+            entry.dead_pins |= !entry.present || !living.contains(&ifindex);
             continue;
         }
         match which {

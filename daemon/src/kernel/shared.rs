@@ -18,6 +18,8 @@ use crate::policy::model::Hook;
 
 /// `BPF_MAP_TYPE_ARRAY`.
 const ARRAY: u32 = 2;
+/// Map that says which network namespace the tree belongs to, the daemon's own.
+const NAMESPACE: &str = "namespace";
 
 /// Open maps by name.
 pub type Maps = BTreeMap<&'static str, Map>;
@@ -136,13 +138,27 @@ impl Programs {
     }
 }
 
+/// Somebody took pins of shared maps away. The programs that are attached still hold those maps, a map made anew they would never
+/// see: what is there judges on until a whole tree has been built beside it and has taken its place.
+pub fn set_damaged_aside(pins: &Pins, warnings: &mut Vec<String>) -> Result<()> {
+    let shared = MAPS.iter().filter(|spec| spec.scope == Scope::Shared).map(|spec| spec.name);
+    let missing: Vec<&str> = shared.chain([NAMESPACE]).filter(|name| !pins.shared(name).exists()).collect();
+    if missing.is_empty() || !pins.has_programs()? {
+        return Ok(());
+    }
+    let (there, aside) = (pins.maps(), pins.set_aside()?);
+    let sentence = "everything is built anew beside what was left, connections begin anew";
+    warnings.push(format!("pins were missing in {} ({}): {sentence} ({aside})", there.display(), missing.join(", ")));
+    Ok(())
+}
+
 /// Links and records name interfaces by index, which means nothing in another network namespace: a directory belongs to the one
 /// it was first used in. What a namespace that is gone left behind is removed.
 pub fn claim_namespace(pins: &Pins, warnings: &mut Vec<String>) -> Result<()> {
-    let path = pins.shared("namespace");
+    let path = pins.shared(NAMESPACE);
     let ours = sys::netns_cookie()?;
     if path.exists() {
-        let theirs: Option<u64> = Map::open("namespace", &path)?.get(&0u32)?;
+        let theirs: Option<u64> = Map::open(NAMESPACE, &path)?.get(&0u32)?;
         if theirs == Some(ours) {
             return Ok(());
         }
@@ -158,7 +174,7 @@ pub fn claim_namespace(pins: &Pins, warnings: &mut Vec<String>) -> Result<()> {
     for directory in [pins.maps(), pins.links()] {
         pins::ensure_directory(&directory)?;
     }
-    let map = Map::create("namespace", MapFacts { kind: ARRAY, key_size: 4, value_size: 8, max_entries: 1, flags: 0 })?;
+    let map = Map::create(NAMESPACE, MapFacts { kind: ARRAY, key_size: 4, value_size: 8, max_entries: 1, flags: 0 })?;
     map.set(&0u32, &ours)?;
     map.pin(&path)
 }

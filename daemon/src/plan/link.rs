@@ -91,7 +91,11 @@ pub fn bring_into_new(plan: &LinkPlan, adopt_existing: Adopt, there: &Observed, 
     if link.dead_pins {
         actions.push(Action::ForgetLink { ifindex: plan.ifindex });
     }
-    attach_tc(plan, link, &target, actions);
+    if exchanges_late(there) {
+        attach_missing(plan, link, &target, actions);
+    } else {
+        attach_tc(plan, link, &target, actions);
+    }
     match (plan.xdp, link.xdp) {
         (Some(mode), XdpObserved::None) => actions.push(Action::AttachXdp { link: target.clone(), mode }),
         (Some(_), XdpObserved::Native { program, current: false } | XdpObserved::Generic { program, current: false }) => {
@@ -100,6 +104,21 @@ pub fn bring_into_new(plan: &LinkPlan, adopt_existing: Adopt, there: &Observed, 
         _ => {}
     }
     actions.push(write_record(plan, generation, target, None));
+}
+
+/// Where no generation runs yet, a program that hangs on a hook judges by another layout's tables: ours has nothing to judge by until
+/// the commit, so it takes that one's place after it. (Links of another layout are others than ours; clsact has one place for all.)
+fn exchanges_late(there: &Observed) -> bool {
+    there.word.running == 0
+}
+
+/// After a commit: programs that [`bring_into_new`] left where they were.
+pub fn exchange_tc(plan: &LinkPlan, there: &Observed, actions: &mut Vec<Action>) {
+    if let Some(link) = present(plan, there).filter(|_| exchanges_late(there)) {
+        let mut all = Vec::new();
+        attach_tc(plan, link, &target(plan.ifindex, &plan.name), &mut all);
+        actions.extend(all.into_iter().filter(|action| matches!(action, Action::Switch { .. })));
+    }
 }
 
 /// After a commit: XDP in a mode that is no longer wanted, or not wanted at all.
@@ -152,6 +171,13 @@ pub fn attach_tc(plan: &LinkPlan, link: &LinkObserved, target: &Target, actions:
             }
             Some(_) => {}
         }
+    }
+}
+
+/// Programs on hooks that have none of ours.
+fn attach_missing(plan: &LinkPlan, link: &LinkObserved, target: &Target, actions: &mut Vec<Action>) {
+    for hook in HOOKS.into_iter().filter(|hook| link.tc(*hook).is_none()) {
+        actions.push(Action::Attach { link: target.clone(), hook, variant: plan.device });
     }
 }
 

@@ -112,6 +112,9 @@ fn build_new(wanted: &Ruleset, there: &Observed, options: Options, actions: &mut
     // Again: what was counted between the first time and the commit.
     actions.extend(carry);
     for plan in wanted.links.values() {
+        link::exchange_tc(plan, there, actions);
+    }
+    for plan in wanted.links.values() {
         link::settle_xdp(plan, wanted.core.adopt, there, generation, actions);
     }
     if deadline == 0 {

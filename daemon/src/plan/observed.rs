@@ -44,7 +44,7 @@ pub struct GenerationFacts {
     pub created: u64,
     /// Boot time in ns after which the former generation counts again; 0 = none.
     pub deadline: u64,
-    /// Its policy programs were made from the objects that this binary carries.
+    /// Its policy programs are in their places, and were made from the objects that this binary carries.
     pub programs_current: bool,
 }
 

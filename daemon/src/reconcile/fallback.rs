@@ -38,11 +38,15 @@ fn former_good(directories: &Directories) -> PathBuf {
 
 /// After a roll-back from the content with that digest: what was before it is the last good ruleset again.
 pub fn restore_former(directories: &Directories, left: [u8; 32]) {
-    let path = last_good(directories);
+    let (path, former) = (last_good(directories), former_good(directories));
     if !Snapshot::load(&path).is_ok_and(|kept| kept.digest() == left) {
         return;
     }
-    if let Err(error) = fs::rename(former_good(directories), &path) {
+    if let Err(error) = Snapshot::load(&former) {
+        error!("the ruleset before the one that was rolled back is not known: {error}");
+        return;
+    }
+    if let Err(error) = fs::rename(former, &path) {
         warn!("{}: {error}", path.display());
     }
 }
@@ -77,9 +81,24 @@ fn write_trial(state: &Path, path: &Path, digest: Option<[u8; 32]>) -> io::Resul
     File::open(state)?.sync_all()
 }
 
-/// The content that waited for confirmation when the last daemon ended.
+/// The content that waited for confirmation when the last daemon ended: never the last good one, which is kept when it is confirmed.
+/// A note that cannot be read says that one did, not which: then it is what the directory holds.
 pub fn kept_trial(directories: &Directories) -> Option<[u8; 32]> {
-    fs::read(on_trial(directories)).ok()?.try_into().ok()
+    let good = Snapshot::load(&last_good(directories)).ok().map(|kept| kept.digest());
+    noted_trial(directories).filter(|digest| good != Some(*digest))
+}
+
+fn noted_trial(directories: &Directories) -> Option<[u8; 32]> {
+    let path = on_trial(directories);
+    let why = match fs::read(&path).map(<[u8; 32]>::try_from) {
+        Ok(Ok(digest)) => return Some(digest),
+        Ok(Err(_)) => "it is damaged".to_string(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => error.to_string(),
+    };
+    error!("{}: {why}; what the policy directory holds counts as rolled back until `netpol-ebpf apply`", path.display());
+    let mut snapshot = source::read(&directories.config).ok()?;
+    check(&mut snapshot, Origin::Directory).ok().map(|candidate| candidate.digest)
 }
 
 /// What to try, best first.

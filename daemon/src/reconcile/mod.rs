@@ -4,6 +4,8 @@
 //! start, fall back to the last good ruleset, or to failsafe entries alone. Never opens what was closed.
 
 mod answers;
+#[cfg(test)]
+mod crash_tests;
 mod fallback;
 mod guard;
 mod live;

@@ -9,7 +9,7 @@ use log::{error, warn};
 use serde_json::json;
 
 use super::{Candidate, Contested, Kind, Live, Origin, Reconciler, Refusal, check, fallback};
-use crate::kernel::{self, boot_time};
+use crate::kernel::{self, Kernel, boot_time};
 use crate::source::{self, Snapshot};
 use crate::trigger::control::Response;
 
@@ -53,22 +53,41 @@ impl Reconciler {
         Ok(())
     }
 
-    /// `confirm`: what runs counts for good.
+    /// `confirm`: what runs counts for good. The disk learns it first: a daemon that dies in between has confirmed nothing in the
+    /// kernel yet, and one that dies afterwards must not find a ruleset that counts among those that were rolled back.
     pub fn confirm(&mut self) -> Response {
         self.end_trial();
-        let confirmed = self.kernel.as_mut().map_or(Ok(false), |kernel| kernel.confirm());
+        let waits = self.kernel.as_ref().map_or(Ok(false), Kernel::pending);
+        let confirmed = waits.and_then(|waits| if waits { self.count_for_good() } else { Ok(false) });
         let generation = self.generation();
         match confirmed {
             Err(error) => told(3, error.to_string(), generation),
             Ok(false) => told(1, format!("nothing waits for confirmation; generation {generation} is live"), generation),
-            Ok(true) => {
-                if let Some(snapshot) = self.trial.take().and_then(|trial| trial.snapshot) {
-                    fallback::keep(&self.directories, &snapshot);
-                }
-                fallback::keep_trial(&self.directories, None);
-                told(0, format!("generation {generation} counts for good"), generation)
-            }
+            Ok(true) => told(0, format!("generation {generation} counts for good"), generation),
         }
+    }
+
+    fn count_for_good(&mut self) -> kernel::Result<bool> {
+        if let Some(snapshot) = self.trial.as_ref().and_then(|trial| trial.snapshot.as_ref()) {
+            fallback::keep(&self.directories, snapshot);
+        }
+        fallback::keep_trial(&self.directories, None);
+        let confirmed = self.kernel.as_mut().map_or(Ok(false), Kernel::confirm);
+        match &self.trial {
+            _ if matches!(confirmed, Ok(true)) => self.trial = None,
+            Some(trial) => {
+                let digest = trial.digest;
+                self.note_on_trial(digest);
+            }
+            None => {}
+        }
+        confirmed
+    }
+
+    /// Puts down that this content waits for confirmation; it is not the last good one meanwhile.
+    fn note_on_trial(&self, digest: [u8; 32]) {
+        fallback::keep_trial(&self.directories, Some(digest));
+        fallback::restore_former(&self.directories, digest);
     }
 
     /// `rollback`: the former ruleset is live again.
@@ -130,7 +149,7 @@ impl Reconciler {
         match (deadline, &self.live) {
             (Some((true, deadline)), Some(live)) => {
                 let digest = live.digest;
-                fallback::keep_trial(&self.directories, Some(digest));
+                self.note_on_trial(digest);
                 self.trial = Some(Trial { snapshot: Some(snapshot), digest, deadline });
             }
             _ => {
