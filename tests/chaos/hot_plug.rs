@@ -7,7 +7,7 @@ use netpol_tests::hot::{Hots, Passed, Sinks};
 use netpol_tests::policy::VERSION;
 use netpol_tests::{Bench, say};
 
-const CREATIONS: u32 = 100;
+const CREATIONS: u32 = 1000;
 /// So many are there at once.
 const AT_ONCE: u32 = 50;
 /// Indexes that nothing else has.
@@ -46,7 +46,9 @@ fn nothing_passes_a_thousand_new_interfaces_before_they_are_enforced() {
             let (frames, passed) = traffic.end(&sinks);
             sent += frames;
             open += u32::from(passed != Passed::NOTHING);
-            for (total, more) in [(&mut all.delivered, passed.delivered), (&mut all.forwarded, passed.forwarded), (&mut all.left, passed.left)] {
+            for (total, more) in
+                [(&mut all.delivered, passed.delivered), (&mut all.forwarded, passed.forwarded), (&mut all.left, passed.left)]
+            {
                 (0..2).for_each(|family| total[family] += more[family]);
             }
         }
