@@ -116,8 +116,9 @@ fn another_device_with_name_and_index_of_an_enforced_one_is_closed() {
     bench.daemon.kill();
     let passed = traffic.passes(&sinks);
     assert!(passed.everything(), "what is enforced goes on without a daemon: {passed:?}");
-    drop(traffic);
+    assert!(traffic.end(&sinks).0 > 0);
     drop(hots);
+    sinks.passed(None);
     assert_eq!(passes_new(&bench, &sinks, "hot"), Passed::NOTHING, "another device of that index and name");
     bench.daemon = Daemon::start(&bench.net);
     let hots = Hots::new(&bench.net, "hot", INDEX, 1);
