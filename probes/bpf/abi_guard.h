@@ -17,7 +17,10 @@ struct np_guard {
 	__u16 next[NP_GUARD_TABLE];
 };
 
-/* guard_names: hash np_guard_key -> __u32, the same bits, of names that policies write without wildcards: these beat the globs. */
+/*
+ * guard_names: hash np_guard_key -> __u32, the same bits, of names that policies write without wildcards, where these do not fit into the
+ * automaton: they beat the globs.
+ */
 struct np_guard_key {
 	__u32 slot;
 	__u32 pad;

@@ -5,7 +5,7 @@
  * tc and XDP programs hang on devices, so they always come after a device has come; netfilter's hooks hang on the network
  * namespace and are there before. This runs for every IP packet of the host, so it asks the cheapest question first. "Judged"
  * means: the generation has a record for this index, written for a device of this name, and something hangs on its tc hooks
- * (a device that goes away, or to another namespace, loses that; another device may come by its index and its name).
+ * (which another device that has come by index and name of one that is gone does not have).
  * What has been refused here never was accepted there: the guard decides nothing where they judge.
  */
 #include "generation.h"

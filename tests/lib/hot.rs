@@ -91,7 +91,7 @@ impl Hot<'_> {
             .iter()
             .flat_map(|f| [f.at(1, 1, PORT), f.at(2, 2, PORT)].map(|to| Packet::udp(f.at(1, 2, PORT), to).to_mac(MAC_BYTES)))
             .collect();
-        Flood::start(&self.net.src, &self.peer, &packets)
+        Flood::with_pauses(&self.net.src, &self.peer, &packets, Some(Duration::from_micros(5)))
     }
 
     /// What leaves the host side.

@@ -111,7 +111,8 @@ pub fn send_multicast_from(socket: &impl AsRawFd, index: u32) -> io::Result<()> 
     let wanted = libc::ip_mreqn { imr_multiaddr: any, imr_address: any, imr_ifindex: index as i32 };
     let length = mem::size_of::<libc::ip_mreqn>() as libc::socklen_t;
     // SAFETY: the option's value is a complete ip_mreqn and its size is given.
-    let answer = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_MULTICAST_IF, (&raw const wanted).cast(), length) };
+    let answer =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_MULTICAST_IF, (&raw const wanted).cast(), length) };
     check(answer)
 }
 

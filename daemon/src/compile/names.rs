@@ -18,6 +18,9 @@ use crate::policy::model::{Hook, Mode, Policy, PolicySet};
 use automaton::Automaton;
 use glob::{Side, is_literal};
 
+/// So many names without wildcards are tried as a part of the automaton.
+const FEW: usize = 256;
+
 /// Contents of an element of `guards`, and the names that stand beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Guard {
@@ -29,30 +32,21 @@ pub struct Guard {
 impl Guard {
     /// What these policies select.
     pub(super) fn of(set: &PolicySet) -> Result<Guard, CompileError> {
-        let guarded: Vec<(&Policy, u32)> = set.policies.iter().map(|policy| (policy, hooks(policy))).filter(|(_, hooks)| *hooks != 0).collect();
-        let patterns = || guarded.iter().flat_map(|(policy, _)| policy.interfaces.include.iter().chain(&policy.interfaces.exclude));
-        let literals: BTreeSet<&str> = patterns().map(::glob::Pattern::as_str).filter(|text| is_literal(text)).collect();
-        let of_name = |name: &str| {
-            let selecting = guarded.iter().filter(|(policy, _)| policy.interfaces.selects(name));
-            selecting.fold(0, |all, (_, hooks)| all | hooks)
-        };
-        limit("names in `interfaces`", literals.len(), (abi::NP_MAX_GUARD_NAMES / abi::NP_SLOTS) as usize)?;
-        // Policies with the same globs are one: what matters is only which hooks they isolate.
-        let mut globs: BTreeMap<Vec<(Side, &str)>, u32> = BTreeMap::new();
-        for (policy, hooks) in &guarded {
-            let include = policy.interfaces.include.iter().map(|pattern| (Side::Include, pattern.as_str()));
-            let exclude = policy.interfaces.exclude.iter().map(|pattern| (Side::Exclude, pattern.as_str()));
-            let mut both: Vec<(Side, &str)> = include.chain(exclude).filter(|(_, text)| !is_literal(text)).collect();
-            both.sort_unstable();
-            both.dedup();
-            if both.iter().any(|(side, _)| *side == Side::Include) {
-                *globs.entry(both).or_default() |= hooks;
-            }
+        let guarded = Guarded::of(set);
+        let few = guarded.literals().len() <= FEW;
+        // The automaton alone is the quickest to ask; what does not fit into it stands beside it.
+        match few.then(|| Automaton::of(&guarded.lists(true))) {
+            Some(Ok(globs)) => Ok(Guard { globs, names: Vec::new() }),
+            _ => Guard::with_table(&guarded),
         }
-        Ok(Guard {
-            globs: Automaton::of(&globs)?,
-            names: literals.into_iter().map(|name| (name_of(name), of_name(name))).collect(),
-        })
+    }
+
+    /// Names without wildcards as a table beside the automaton.
+    fn with_table(guarded: &Guarded<'_>) -> Result<Guard, CompileError> {
+        let literals = guarded.literals();
+        limit("names in `interfaces`", literals.len(), (abi::NP_MAX_GUARD_NAMES / abi::NP_SLOTS) as usize)?;
+        let names = literals.into_iter().map(|name| (name_of(name), guarded.hooks_of(name))).collect();
+        Ok(Guard { globs: Automaton::of(&guarded.lists(false))?, names })
     }
 
     /// The element of `guards`.
@@ -77,6 +71,41 @@ impl Guard {
             Some((_, hooks)) => *hooks,
             None => self.globs.bits(name.as_bytes()),
         }
+    }
+}
+
+/// Policies that could refuse something, each with its hooks.
+struct Guarded<'a>(Vec<(&'a Policy, u32)>);
+
+impl<'a> Guarded<'a> {
+    fn of(set: &'a PolicySet) -> Guarded<'a> {
+        Guarded(set.policies.iter().map(|policy| (policy, hooks(policy))).filter(|(_, hooks)| *hooks != 0).collect())
+    }
+
+    /// Names without wildcards, taken out ones too.
+    fn literals(&self) -> BTreeSet<&'a str> {
+        let patterns = self.0.iter().flat_map(|(policy, _)| policy.interfaces.include.iter().chain(&policy.interfaces.exclude));
+        patterns.map(::glob::Pattern::as_str).filter(|text| is_literal(text)).collect()
+    }
+
+    fn hooks_of(&self, name: &str) -> u32 {
+        self.0.iter().filter(|(policy, _)| policy.interfaces.selects(name)).fold(0, |all, (_, hooks)| all | hooks)
+    }
+
+    /// What each policy writes. Those that write the same are one: what matters is only which hooks they close.
+    fn lists(&self, literals: bool) -> BTreeMap<Vec<(Side, &'a str)>, u32> {
+        let mut lists: BTreeMap<Vec<(Side, &str)>, u32> = BTreeMap::new();
+        for (policy, hooks) in &self.0 {
+            let include = policy.interfaces.include.iter().map(|pattern| (Side::Include, pattern.as_str()));
+            let exclude = policy.interfaces.exclude.iter().map(|pattern| (Side::Exclude, pattern.as_str()));
+            let mut list: Vec<(Side, &str)> = include.chain(exclude).filter(|(_, text)| literals || !is_literal(text)).collect();
+            list.sort_unstable();
+            list.dedup();
+            if list.iter().any(|(side, _)| *side == Side::Include) {
+                *lists.entry(list).or_default() |= hooks;
+            }
+        }
+        lists
     }
 }
 
@@ -206,10 +235,11 @@ mod tests {
                 Policy { ingress, egress, ..whole }
             };
             let set = set_of(lists.iter().map(policy_of).collect());
-            let guard = Guard::of(&set).unwrap();
+            let (guard, parted) = (Guard::of(&set).unwrap(), Guard::with_table(&Guarded::of(&set)).unwrap());
             let literals = lists.iter().flat_map(|(list, _)| list).map(|text| text.trim_start_matches('!').to_owned());
             for name in names.into_iter().chain(literals.filter(|text| text.len() < 16 && is_literal(text))) {
-                prop_assert_eq!(guard.hooks_of(&name), asked(&set, &name), "{}", name);
+                let wanted = asked(&set, &name);
+                prop_assert_eq!((guard.hooks_of(&name), parted.hooks_of(&name)), (wanted, wanted), "{}", name);
             }
         }
     }

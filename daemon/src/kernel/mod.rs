@@ -23,6 +23,8 @@ mod features;
 mod flows;
 mod generation;
 mod grace;
+#[cfg(test)]
+mod guard_tests;
 mod inspect;
 mod libbpf;
 #[cfg(test)]

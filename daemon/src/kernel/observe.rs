@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use netpol_probes::abi;
 
-use super::{attach_guard, attach_tcx};
 use super::error::Result;
 use super::links::Interface;
 use super::pins::{LinkPin, Pins};
 use super::shared::{Maps, Programs, need};
 use super::{attach_clsact, bpf, generation, links, objects, sys};
+use super::{attach_guard, attach_tcx};
 use crate::plan::observed::{GenerationWord, GuardObserved, LinkObserved, Observed, TcAttachment, TcObserved, XdpObserved};
 use crate::policy::model::Hook;
 

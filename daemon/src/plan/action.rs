@@ -219,7 +219,9 @@ impl Action {
             SwitchXdp { link, from } => SwitchXdpBack { link, to: from },
             Commit { word, before } => Commit { word: before, before: word },
             SetDeadline { generation, deadline, before } => SetDeadline { generation, deadline: before, before: deadline },
-            DetachGuard | RestoreShared { .. } | RestoreRecord { .. } | Disown { .. } | SwitchBack { .. } | SwitchXdpBack { .. } => return None,
+            DetachGuard | RestoreShared { .. } | RestoreRecord { .. } | Disown { .. } | SwitchBack { .. } | SwitchXdpBack { .. } => {
+                return None;
+            }
             RemoveGeneration { .. } | CarryCounters { .. } | ForgetLink { .. } | Sweep { .. } => return None,
         })
     }
@@ -237,7 +239,9 @@ impl Action {
             Adopt { link, .. } | Disown { link } => Some(link),
             Attach { link, .. } | Detach { link, .. } | Switch { link, .. } | SwitchBack { link, .. } => Some(link),
             AttachXdp { link, .. } | DetachXdp { link, .. } | SwitchXdp { link, .. } | SwitchXdpBack { link, .. } => Some(link),
-            AttachGuard | DetachGuard | InstallShared { .. } | RestoreShared { .. } | BuildGeneration { .. } | RemoveGeneration { .. } => None,
+            AttachGuard | DetachGuard | InstallShared { .. } | RestoreShared { .. } | BuildGeneration { .. } | RemoveGeneration { .. } => {
+                None
+            }
             CarryCounters { .. } | Commit { .. } | SetDeadline { .. } | ForgetLink { .. } | Sweep { .. } => None,
         }
     }

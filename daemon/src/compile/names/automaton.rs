@@ -36,8 +36,7 @@ impl Automaton {
         }
         let hooks: Vec<u32> = lists.values().copied().collect();
         let sided = lists.keys().enumerate().flat_map(|(owner, list)| list.iter().map(move |(side, text)| (owner, *side, *text)));
-        let patterns: Vec<Pattern> =
-            sided.map(|(owner, side, text)| Pattern { steps: steps(text, side), side, owner }).collect();
+        let patterns: Vec<Pattern> = sided.map(|(owner, side, text)| Pattern { steps: steps(text, side), side, owner }).collect();
         let (classes, members) = classes(&patterns);
         let width = members.len() + 1;
         let mut known: HashMap<Vec<Place>, usize> = HashMap::new();
