@@ -22,6 +22,7 @@ mod hostile;
 mod living;
 mod policies;
 mod print;
+mod printed;
 mod pure;
 mod random;
 mod regression;
@@ -98,7 +99,7 @@ fn random_frames_where_room_is_scarce() {
 
 #[test]
 fn random_packets_and_compiled_tables() {
-    let plan = Plan { name: "tables", room: ROOM, rounds: 1060, lanes: 2, stages: 1, frames: 2000 };
+    let plan = Plan { name: "tables", room: ROOM, rounds: 710, lanes: 2, stages: 1, frames: 3000 };
     let count = play(&plan, |_| Pure::new(), Pure::compiles, |pure| pure.count.clone());
     if plan.is_whole() {
         assert!(count.pairs >= PAIRS_PURE, "{count}");

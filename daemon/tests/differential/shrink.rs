@@ -10,7 +10,7 @@ use crate::scenario::{Mismatch, Play, Stage, Text};
 use crate::smaller::proposals;
 
 /// How long one mismatch is worked on.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A smaller scenario that still shows a mismatch, and that mismatch.
 pub fn shrink(player: &mut dyn Play, mut stages: Vec<Stage>, mut mismatch: Mismatch) -> (Vec<Stage>, Mismatch) {
@@ -35,9 +35,9 @@ pub fn shrink(player: &mut dyn Play, mut stages: Vec<Stage>, mut mismatch: Misma
     };
     fewer_shots(&mut stages, &mut attempt);
     fewer_stages(&mut stages, &mut attempt);
+    fewer_surroundings(&mut stages, &mut attempt);
     smaller_policies(&mut stages, &mut attempt);
     fewer_shots(&mut stages, &mut attempt);
-    fewer_surroundings(&mut stages, &mut attempt);
     plainer_frames(&mut stages, &mut attempt);
     (stages, mismatch)
 }
@@ -99,6 +99,9 @@ fn smaller_policies(stages: &mut Vec<Stage>, attempt: &mut Attempt<'_>) {
 /// Routes, and events between the frames.
 fn fewer_surroundings(stages: &mut Vec<Stage>, attempt: &mut Attempt<'_>) {
     for position in 0..stages.len() {
+        let mut candidate = stages.clone();
+        candidate[position].paths.clear();
+        attempt(stages, candidate);
         let mut path = 0;
         while path < stages[position].paths.len() {
             let mut candidate = stages.clone();

@@ -12,7 +12,8 @@ pub fn proposals(set: &PolicySet) -> Vec<PolicySet> {
     for policies in fewer(&set.policies) {
         all.push(PolicySet { policies, ..set.clone() });
     }
-    all.push(without_idle_sets(set));
+    let everything: Vec<SetId> = (0..set.sets.len() as u32).map(SetId).collect();
+    all.extend(fewer(&everything).iter().filter_map(|kept| with_sets(set, kept)));
     for (index, policy) in set.policies.iter().enumerate() {
         for smaller in policies(policy) {
             let mut candidate = set.clone();
@@ -52,16 +53,16 @@ fn fewer<T: Clone>(list: &[T]) -> Vec<Vec<T>> {
     all
 }
 
-/// The sets that something names, under new numbers.
-fn without_idle_sets(set: &PolicySet) -> PolicySet {
+/// With these sets only, under new numbers; `None` where another one is named.
+fn with_sets(set: &PolicySet, kept: &[SetId]) -> Option<PolicySet> {
     let mut set = set.clone();
-    let mut named: Vec<SetId> = Vec::new();
-    lists(&mut set, &mut |ids| named.extend(ids.iter()));
-    named.sort_unstable();
-    named.dedup();
-    lists(&mut set, &mut |ids| ids.iter_mut().for_each(|id| id.0 = named.iter().position(|known| known == id).unwrap() as u32));
-    set.sets = named.iter().map(|id| set.sets[id.0 as usize].clone()).collect();
-    set
+    let mut lost = false;
+    lists(&mut set, &mut |ids| {
+        lost |= ids.iter().any(|id| !kept.contains(id));
+        ids.iter_mut().for_each(|id| id.0 = kept.iter().position(|known| known == id).unwrap_or_default() as u32);
+    });
+    set.sets = kept.iter().map(|id| set.sets[id.0 as usize].clone()).collect();
+    (!lost).then_some(set)
 }
 
 /// Every list of sets.
