@@ -77,10 +77,16 @@ impl Ring {
             at.add(DATA).copy_from_nonoverlapping(frame.as_ptr(), frame.len());
             status.write_volatile(SEND);
         }
-        self.next = (self.next + 1) % FRAMES;
         // SAFETY: nothing is read from the null buffer of length 0: the ring holds what is sent.
-        let answer = unsafe { libc::send(self.socket.as_raw_fd(), std::ptr::null(), 0, 0) };
-        if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        if unsafe { libc::send(self.socket.as_raw_fd(), std::ptr::null(), 0, 0) } >= 0 {
+            self.next = (self.next + 1) % FRAMES;
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        // What was dropped on its way out stands there still, and the kernel would send it again.
+        // SAFETY: as above.
+        unsafe { status.write_volatile(FREE) };
+        Err(error)
     }
 }
 
