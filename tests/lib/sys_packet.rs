@@ -50,8 +50,12 @@ impl Ring {
     /// What socket(2), setsockopt(2) or mmap(2) answers.
     pub fn open(interface: u32) -> io::Result<Ring> {
         let socket = sys::packet_socket(interface, 0)?;
-        let request =
-            libc::tpacket_req { tp_block_size: FRAME as u32, tp_block_nr: FRAMES as u32, tp_frame_size: FRAME as u32, tp_frame_nr: FRAMES as u32 };
+        let request = libc::tpacket_req {
+            tp_block_size: FRAME as u32,
+            tp_block_nr: FRAMES as u32,
+            tp_frame_size: FRAME as u32,
+            tp_frame_nr: FRAMES as u32,
+        };
         set(&socket, libc::PACKET_TX_RING, &request)?;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a fresh mapping of the ring that was just asked for, in its size.

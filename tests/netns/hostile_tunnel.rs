@@ -39,7 +39,8 @@ fn policies(underlay: &str, overlay: &str) -> String {
     format!("{VERSION}{}{}", on("left", underlay), if overlay.is_empty() { String::new() } else { on("vx0", overlay) })
 }
 
-const TUNNEL: &str = "[[policy.ingress]]\naction = \"allow\"\nprotocol = \"udp\"\nsource = { nets = [\"10.1.0.2\"] }\ndestination = { ports = [4789] }\n";
+const TUNNEL: &str =
+    "[[policy.ingress]]\naction = \"allow\"\nprotocol = \"udp\"\nsource = { nets = [\"10.1.0.2\"] }\ndestination = { ports = [4789] }\n";
 const DNS: &str = "[[policy.ingress]]\naction = \"allow\"\nprotocol = \"udp\"\ndestination = { ports = [53] }\n";
 
 #[test]

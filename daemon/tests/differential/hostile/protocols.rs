@@ -71,7 +71,8 @@ pub fn rows() -> Vec<Row> {
 }
 
 pub fn all(bench: &mut Bench) -> usize {
-    let rules = "[[rule]]\naction = \"allow\"\nprotocol = 47\n[[rule]]\naction = \"allow\"\nprotocol = \"udp\"\ndestination = { ports = [4789] }\n";
+    let rules =
+        "[[rule]]\naction = \"allow\"\nprotocol = 47\n[[rule]]\naction = \"allow\"\nprotocol = \"udp\"\ndestination = { ports = [4789] }\n";
     ask(bench, "protocol numbers", "", SERVICES, &numbers())
         + ask(bench, "tunnels", "", SERVICES, &tunnels())
         + ask(bench, "allowed tunnels", "", rules, &allowed_tunnels())
