@@ -32,8 +32,16 @@ struct np_chain6 {
 /* AH and ESP are not among them: they end the walk and are the protocol. */
 INLINE int np_is_extension(__u32 next)
 {
-	return next == 0 || next == NP_IP6_ROUTING || next == NP_IP6_FRAGMENT || next == 60 || next == 135 || next == 139 ||
-	       next == 140;
+	return next == 0 || next == NP_IP6_ROUTING || next == NP_IP6_FRAGMENT || next == 60;
+}
+
+/*
+ * Mobility, HIP and shim6: receivers take them for protocols and deliver them to whoever listens, whatever follows. Some may go on
+ * behind them. Neither is hidden from the rules if nothing follows (RFC 6275 section 6.1.1 and RFC 7401 section 5.1 ask for that).
+ */
+INLINE int np_may_go_on(__u32 protocol)
+{
+	return protocol == 135 || protocol == 139 || protocol == 140;
 }
 
 /*
@@ -91,6 +99,20 @@ INLINE __u32 np_walk_headers(np_ctx *ctx, struct np_state *st, struct np_chain6 
 	return 0;
 }
 
+INLINE __u32 np_check_last_header(np_ctx *ctx, struct np_state *st, const struct np_chain6 *chain)
+{
+	__u8 *bytes;
+
+	if (chain->part == NP_LATER || !np_may_go_on(chain->next))
+		return 0;
+	if (chain->offset + 8 > chain->end)
+		return NP_R_MALFORMED;
+	bytes = np_header(ctx, chain->offset, 8, st->buffer);
+	if (!bytes)
+		return NP_R_UNREADABLE;
+	return bytes[0] == NP_IP6_NONE ? 0 : NP_R_EXTENSION_HEADERS;
+}
+
 INLINE void np_keep_ip6(struct np_state *st, const struct np_ip6 *ip)
 {
 	struct np_tuple *t = &st->packet;
@@ -126,6 +148,8 @@ INLINE __u32 np_parse_ip6(np_ctx *ctx, struct np_state *st, __u32 offset)
 	chain.offset = offset + sizeof(*ip);
 	chain.end = chain.offset + payload;
 	reason = np_walk_headers(ctx, st, &chain);
+	if (!reason)
+		reason = np_check_last_header(ctx, st, &chain);
 	if (reason)
 		return reason;
 	st->packet.protocol = chain.next;

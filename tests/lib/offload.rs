@@ -36,7 +36,8 @@ impl Offloader {
     }
 
     /// Sends a packet without tags that is to be cut into such pieces. `l4` = bytes from the IP header to that of L4; only so much, the
-    /// Ethernet header and `linear` bytes of L4 lie in one buffer. `false` where the kernel would not take it.
+    /// Ethernet header and `linear` bytes of L4 lie in one buffer. `false` where the kernel would not take it; that it was dropped
+    /// on its way out is an answer like silence.
     pub fn send(&self, packet: &Packet, gso: Gso, size: u16, l4: usize, linear: usize) -> bool {
         let checksum: u16 = if matches!(gso, Gso::Tcp4 | Gso::Tcp6) { 16 } else { 6 };
         let start = (ETHERNET + l4) as u16;
@@ -47,6 +48,9 @@ impl Offloader {
             bytes.extend(if gso == Gso::None && word != header_length { [0; 2] } else { word.to_ne_bytes() });
         }
         bytes.extend(packet.frame());
-        self.0.send(&bytes).is_ok()
+        match self.0.send(&bytes) {
+            Ok(_) => true,
+            Err(e) => e.raw_os_error() == Some(libc::ENOBUFS),
+        }
     }
 }

@@ -50,8 +50,12 @@ impl Ring {
     /// What socket(2), setsockopt(2) or mmap(2) answers.
     pub fn open(interface: u32) -> io::Result<Ring> {
         let socket = sys::packet_socket(interface, 0)?;
-        let request =
-            libc::tpacket_req { tp_block_size: FRAME as u32, tp_block_nr: FRAMES as u32, tp_frame_size: FRAME as u32, tp_frame_nr: FRAMES as u32 };
+        let request = libc::tpacket_req {
+            tp_block_size: FRAME as u32,
+            tp_block_nr: FRAMES as u32,
+            tp_frame_size: FRAME as u32,
+            tp_frame_nr: FRAMES as u32,
+        };
         set(&socket, libc::PACKET_TX_RING, &request)?;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a fresh mapping of the ring that was just asked for, in its size.
@@ -77,10 +81,16 @@ impl Ring {
             at.add(DATA).copy_from_nonoverlapping(frame.as_ptr(), frame.len());
             status.write_volatile(SEND);
         }
-        self.next = (self.next + 1) % FRAMES;
         // SAFETY: nothing is read from the null buffer of length 0: the ring holds what is sent.
-        let answer = unsafe { libc::send(self.socket.as_raw_fd(), std::ptr::null(), 0, 0) };
-        if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        if unsafe { libc::send(self.socket.as_raw_fd(), std::ptr::null(), 0, 0) } >= 0 {
+            self.next = (self.next + 1) % FRAMES;
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        // What was dropped on its way out stands there still, and the kernel would send it again.
+        // SAFETY: as above.
+        unsafe { status.write_volatile(FREE) };
+        Err(error)
     }
 }
 

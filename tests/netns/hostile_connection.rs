@@ -48,7 +48,8 @@ impl<'a> Standing<'a> {
         assert!(connection.lives());
         let client = connection.client.local_addr().expect("an address");
         let mut next = (0, 0);
-        let ports = |frame: &[u8], l4: usize| (u16::from_be_bytes([frame[l4], frame[l4 + 1]]), u16::from_be_bytes([frame[l4 + 2], frame[l4 + 3]]));
+        let ports =
+            |frame: &[u8], l4: usize| (u16::from_be_bytes([frame[l4], frame[l4 + 1]]), u16::from_be_bytes([frame[l4 + 2], frame[l4 + 3]]));
         let l4 = if f == Family::V4 { 34 } else { 54 };
         for frame in wire.drain().into_iter().filter(|frame| frame.len() >= l4 + 20) {
             let payload = frame.len() - l4 - usize::from(frame[l4 + 12] >> 4) * 4;
@@ -67,12 +68,10 @@ impl<'a> Standing<'a> {
     fn forge(&self, hook: Hook, flags: u8, seq: u32, ack: u32) {
         let (client, server) = self.next;
         let packet = match hook {
-            Hook::Ingress => {
-                Packet::tcp_with(self.client, self.server, flags, client.wrapping_add(seq), server.wrapping_add(ack), b"evil").to_mac(LEFT_MAC)
-            }
-            Hook::Egress => {
-                Packet::tcp_with(self.server, self.client, flags, server.wrapping_add(seq), client.wrapping_add(ack), b"evil").to_mac(SRC_MAC)
-            }
+            Hook::Ingress => Packet::tcp_with(self.client, self.server, flags, client.wrapping_add(seq), server.wrapping_add(ack), b"evil")
+                .to_mac(LEFT_MAC),
+            Hook::Egress => Packet::tcp_with(self.server, self.client, flags, server.wrapping_add(seq), client.wrapping_add(ack), b"evil")
+                .to_mac(SRC_MAC),
         };
         match hook {
             Hook::Ingress => Sender::open(&self.bench.net.src, "eth0").send(&packet.frame()),
@@ -171,7 +170,8 @@ impl<'a> Crossing<'a> {
         let l4 = if self.here.is_ipv4() { 34 } else { 54 };
         wait::poll(Duration::from_secs(3), || {
             let frames = self.wire.drain().into_iter();
-            let mut ours = frames.filter(|frame| frame.len() >= l4 + 20 && frame[..6] == SENDER && frame[l4 + 2..l4 + 4] == 4200u16.to_be_bytes());
+            let mut ours =
+                frames.filter(|frame| frame.len() >= l4 + 20 && frame[..6] == SENDER && frame[l4 + 2..l4 + 4] == 4200u16.to_be_bytes());
             ours.next().map(|frame| (u16::from_be_bytes([frame[l4], frame[l4 + 1]]), frame[l4 + 13], word(&frame, l4 + 4)))
         })
     }

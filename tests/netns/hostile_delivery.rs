@@ -191,7 +191,11 @@ fn nothing_forbidden_is_delivered_whatever_it_is_wrapped_in() {
             println!("{f:?}, XDP {mode}: {all} delivered");
             assert!(all > FRAMES / 50, "{f:?} {mode}: what is allowed gets through, {all}");
             let first: Vec<&Received> = forbidden.iter().take(5).collect();
-            assert!(forbidden.is_empty(), "{f:?} {mode}: {} forbidden packets delivered, NETPOL_SEED={seed}: {first:02x?}", forbidden.len());
+            assert!(
+                forbidden.is_empty(),
+                "{f:?} {mode}: {} forbidden packets delivered, NETPOL_SEED={seed}: {first:02x?}",
+                forbidden.len()
+            );
         }
     }
 }

@@ -95,6 +95,9 @@ fn forged_redirect_moves_no_route() {
         net.dut.sysctl(&format!("ipv4/conf/left/{key}"), if key == "secure_redirects" { "0" } else { "1" });
     }
     net.dut.ip("route add 192.0.2.0/24 via 10.1.0.2 dev left");
+    // The kernel follows only to a neighbour that it knows, and asks the socket that the quoted packet came from.
+    net.dut.ip("neighbour add 10.1.0.66 lladdr 02:00:00:00:00:66 dev left");
+    let _asker = sock::udp(&net.dut, addr("10.1.0.1:53"));
     let redirect = || {
         let quoted = Packet::udp_with(addr("10.1.0.1:53"), addr("192.0.2.7:4000"), &[0; 64]);
         Packet::icmp(ip("10.1.0.2"), ip("10.1.0.1"), (5, 1), [10, 1, 0, 66], &quoted.l3()).to_mac(LEFT_MAC)

@@ -66,10 +66,10 @@ fn ports_in_pages_are_found_behind_every_header() {
     });
 }
 
-/// Destination options of 1,024 bytes.
+/// Destination options of 512 bytes.
 fn long_header() -> Vec<u8> {
-    let mut header = vec![0; 1024];
-    header[1] = 127;
+    let mut header = vec![0; 512];
+    header[1] = 63;
     header
 }
 

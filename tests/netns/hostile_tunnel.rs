@@ -15,7 +15,7 @@ const VXLAN: u16 = 4789;
 /// `vx0` at the dut: 10.9.0.1, its other end is host 2.
 fn tunnelled() -> Option<Net> {
     let net = Net::new()?;
-    if !net.dut.can_make("vxlan", "id 42 dstport 4789 remote 10.1.0.2 dev left") {
+    if !net.dut.can_make("vxlan", "type vxlan id 42 dstport 4789 remote 10.1.0.2 dev left") {
         return None;
     }
     net.dut.ip("link add vx0 address 02:00:00:00:09:01 type vxlan id 42 dstport 4789 remote 10.1.0.2 dev left");
@@ -39,7 +39,8 @@ fn policies(underlay: &str, overlay: &str) -> String {
     format!("{VERSION}{}{}", on("left", underlay), if overlay.is_empty() { String::new() } else { on("vx0", overlay) })
 }
 
-const TUNNEL: &str = "[[policy.ingress]]\naction = \"allow\"\nprotocol = \"udp\"\nsource = { nets = [\"10.1.0.2\"] }\ndestination = { ports = [4789] }\n";
+const TUNNEL: &str =
+    "[[policy.ingress]]\naction = \"allow\"\nprotocol = \"udp\"\nsource = { nets = [\"10.1.0.2\"] }\ndestination = { ports = [4789] }\n";
 const DNS: &str = "[[policy.ingress]]\naction = \"allow\"\nprotocol = \"udp\"\ndestination = { ports = [53] }\n";
 
 #[test]

@@ -132,5 +132,4 @@ pub fn all(bench: &mut Bench) -> usize {
     ask_at(bench, &wired, "forged senders", &forgeries, ALL, &forged())
         + ask(bench, "impossible addresses", "", ALL, &impossible())
         + ask_at(bench, &deaf, "neighbour discovery", "", "", &discovered())
-        + ask_at(bench, &LEAVING[1..2], "neighbour discovery of a workload", "", "", &discovered())
 }

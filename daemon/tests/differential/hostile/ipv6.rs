@@ -60,6 +60,18 @@ fn chains() -> Vec<Row> {
         rows.push(packet(chain_to(&[HOP, OPTIONS], protocol, &udp(53)), "default"));
         rows.push(packet(chain_to(&[], protocol, &udp(53)), "default"));
     }
+    // Protocols to those who receive them, whatever they say that follows.
+    for protocol in [135, 139, 140] {
+        let header = |next, units| extension(next, units, 1);
+        let following = [header(UDP, 0), udp(53)].concat();
+        rows.push(packet(chain_to(&[], protocol, &following), "extension_headers"));
+        rows.push(packet(chain_to(&[HOP, OPTIONS], protocol, &following), "extension_headers"));
+        rows.push(packet(chain_to(&[HOP], protocol, &[header(protocol, 0), following].concat()), "extension_headers"));
+        rows.push(packet(chain_to(&[HOP], protocol, &header(60, 3)), "extension_headers"));
+        rows.push(packet(chain_to(&[], protocol, &header(59, 0)), "default"));
+        rows.push(packet(chain_to(&[OPTIONS], protocol, &[header(59, 3), udp(53)].concat()), "default"));
+        rows.push(packet(chain_to(&[], protocol, &header(59, 0)[..7]), "malformed"));
+    }
     // Options that look like ports; a header whose length takes the ports in.
     rows.push(packet(changed(chain(&[(60, 1, 1)], 54), 40 + 2, &[1, 12, 3, 232, 0, 53, 0, 8]), "default"));
     rows.push(packet(changed(chain(&[OPTIONS], 53), 41, &[1]), "malformed"));

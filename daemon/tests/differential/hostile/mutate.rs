@@ -310,7 +310,8 @@ fn tags(random: &mut Random, bytes: &mut Vec<u8>, layout: Option<&Layout>) {
         }
         2 => put(bytes, 12, &random.pick(&ETHERTYPES).to_be_bytes()),
         _ => {
-            let llc = random.pick(&[&[0xAA, 0xAA, 3, 0, 0, 0][..], &[0xAA, 0xAA, 3, 0, 0, 0xF8], &[6, 6, 3], &[0x42, 0x42, 3], &[0xAA, 0xAA]]);
+            let llc =
+                random.pick(&[&[0xAA, 0xAA, 3, 0, 0, 0][..], &[0xAA, 0xAA, 3, 0, 0, 0xF8], &[6, 6, 3], &[0x42, 0x42, 3], &[0xAA, 0xAA]]);
             bytes.splice(12..12, [&(llc.len() as u16 + 60).to_be_bytes(), llc].concat());
         }
     }

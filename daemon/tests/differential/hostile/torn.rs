@@ -207,7 +207,11 @@ fn show(bench: &mut Bench, name: &str, stages: Vec<Stage>, mismatch: Mismatch) -
     let written = fs::write(&path, kept::write(&stages, &mismatch));
     let shot = mismatch.shot.and_then(|shot| stages[mismatch.stage].shots.get(shot));
     let view = shot.map(|shot| view::view(bench, shot)).unwrap_or_default();
-    format!("{}\n{view}\nto keep it: {} ({written:?}) belongs into tests/differential/hostile/kept", tell(&stages, &mismatch), path.display())
+    format!(
+        "{}\n{view}\nto keep it: {} ({written:?}) belongs into tests/differential/hostile/kept",
+        tell(&stages, &mismatch),
+        path.display()
+    )
 }
 
 fn tear(name: &str, policies: &str) {
