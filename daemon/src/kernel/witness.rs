@@ -107,7 +107,9 @@ fn content(map: &Map) -> u64 {
     let facts = map.facts();
     match facts.kind {
         RING | PER_CPU => 0,
-        PROGRAM_ARRAY => (0..facts.max_entries).map(|index| hash(&[&index.to_ne_bytes(), &program_at(map, index)])).fold(0, u64::wrapping_add),
+        PROGRAM_ARRAY => {
+            (0..facts.max_entries).map(|index| hash(&[&index.to_ne_bytes(), &program_at(map, index)])).fold(0, u64::wrapping_add)
+        }
         _ => elements(map),
     }
 }

@@ -30,7 +30,7 @@ const FILLED: [&str; 12] = [
 /// Pins to take away: all that generations share, and some, or all, of the others.
 fn chosen(names: Vec<String>) -> Vec<String> {
     let all = super::thorough();
-    let others = names.iter().filter(|name| !name.contains("/maps/")).enumerate().filter(|(n, _)| all || n % 5 == 0).map(|(_, name)| name);
+    let others = names.iter().filter(|name| !name.contains("/maps/")).enumerate().filter(|(n, _)| all || n % 9 == 0).map(|(_, name)| name);
     names.iter().filter(|name| name.contains("/maps/")).chain(others).cloned().collect()
 }
 
