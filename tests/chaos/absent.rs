@@ -50,7 +50,8 @@ fn verdicts_stay_connections_go_on_and_ends_are_kept_without_a_daemon() {
         let connection = Connection::open(&bench.net.src, &listener, f.at(1, 1, 80)).expect("a connection");
         (listener, connection)
     });
-    let packet = |f: Family, host, port| Packet::udp(f.at(1, host, netpol_tests::packet_l4::unique() as u16 % 50_000 + 1024), f.at(1, 1, port));
+    let packet =
+        |f: Family, host, port| Packet::udp(f.at(1, host, netpol_tests::packet_l4::unique() as u16 % 50_000 + 1024), f.at(1, 1, port));
     // A flow that this side opens and nobody speaks in again.
     let silent = |f: Family| (Packet::udp(f.at(1, 1, 5000), f.at(1, 2, 5001)), Packet::udp(f.at(1, 2, 5001), f.at(1, 1, 5000)));
     bench.net.write("10-test.toml", &text(2000, &expires));

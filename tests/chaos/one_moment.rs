@@ -14,11 +14,15 @@ use std::time::{Duration, Instant};
 use netpol_tests::cli::DONE;
 use netpol_tests::net::LEFT_MAC;
 use netpol_tests::wire::Sender;
-use netpol_tests::{Bench, Family, Net, Packet, say, sock, sys, wait};
+use netpol_tests::{Bench, Cli, Family, Net, Packet, say, sock, sys, wait};
 
 const ENTRIES: u32 = 65_536;
 /// Interfaces of `src`, each the other end of an interface of the dut.
 const LINKS: [&str; 4] = ["eth0", "eth1", "eth2", "eth3"];
+
+/// A busy machine changes less often in its time, but so often at least.
+const ENOUGH: Duration = Duration::from_secs(20);
+const FEWEST: u32 = 6;
 
 /// Whether the long form is wanted.
 fn soak() -> bool {
@@ -127,9 +131,9 @@ fn parity(address: IpAddr) -> u32 {
     }
 }
 
-/// Changes from A to B and back, `times`, under the flood, and judges what was seen.
-fn changes_at_one_moment(bench: &Bench, what: &str, times: u32, judge: fn(u32, u16) -> Option<u8>, change: impl Fn(u32)) {
-    let (net, round) = (&bench.net, round());
+/// Changes from A to B and back, at most so many `times`, under the flood, and judges what was seen.
+fn changes_at_one_moment(net: &Net, what: &str, times: u32, judge: fn(u32, u16) -> Option<u8>, change: impl Fn(u32) + Sync) {
+    let round = round();
     let sockets: Vec<UdpSocket> = Family::BOTH.iter().flat_map(|f| [1, 2].map(|port| sock::udp(&net.dut, f.at(1, 1, port)))).collect();
     for socket in &sockets {
         socket.set_nonblocking(true).expect("non-blocking");
@@ -137,12 +141,11 @@ fn changes_at_one_moment(bench: &Bench, what: &str, times: u32, judge: fn(u32, u
     }
     let _sinks = Family::BOTH.map(|f| sock::udp(&net.dst, f.at(2, 2, 9)));
     let (forwarded, lost) = (counted(net), lost_by_devices(net));
-    let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (stop, stop_watching, sent) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(0));
     let begin = Instant::now();
-    let (rounds, mut seen, time) = std::thread::scope(|scope| {
+    let (rounds, mut seen, time, times) = std::thread::scope(|scope| {
         let flood = scope.spawn(|| flood(net, &round, &stop, &sent));
-        let stop_watching = &AtomicBool::new(false);
-        let watcher = scope.spawn(|| watch(&sockets, judge, stop_watching));
+        let watcher = scope.spawn(|| watch(&sockets, judge, &stop_watching));
         let changes = scope.spawn(|| {
             // Every content is met by packets.
             let some_packets = || {
@@ -150,10 +153,13 @@ fn changes_at_one_moment(bench: &Bench, what: &str, times: u32, judge: fn(u32, u
                 wait::until("the flood goes on", Duration::from_secs(60), || sent.load(Ordering::Relaxed) >= enough);
             };
             some_packets();
-            for n in 1..=times {
-                change(n % 2);
+            let mut done = 0;
+            while done < times && (soak() || done < FEWEST || begin.elapsed() < ENOUGH) {
+                done += 1;
+                change(done % 2);
                 some_packets();
             }
+            done
         });
         let changed = changes.join();
         stop.store(true, Ordering::Relaxed);
@@ -162,8 +168,7 @@ fn changes_at_one_moment(bench: &Bench, what: &str, times: u32, judge: fn(u32, u
         std::thread::sleep(Duration::from_millis(300));
         stop_watching.store(true, Ordering::Relaxed);
         let seen = watcher.join().expect("the watcher");
-        changed.expect("the changes");
-        (rounds, seen, time)
+        (rounds, seen, time, changed.expect("the changes"))
     });
     seen.sort_unstable();
     let mixed = seen.iter().filter(|(_, policy)| policy.is_none()).count();
@@ -222,10 +227,11 @@ fn static_sets_rules_links_and_families_change_together() {
         (1, 2) => Some(1),
         _ => None,
     };
-    changes_at_one_moment(&bench, "static sets", if soak() { 1000 } else { 24 }, judge, |which| {
+    let net = &bench.net;
+    changes_at_one_moment(net, "static sets", if soak() { 1000 } else { 24 }, judge, |which| {
         save(which);
-        bench.net.write("10-test.toml", &policy(which));
-        bench.cli().run(&["apply"]).expect(DONE);
+        net.write("10-test.toml", &policy(which));
+        Cli(net).run(&["apply"]).expect(DONE);
     });
 }
 
@@ -247,7 +253,14 @@ fn content_of_a_dynamic_set_changes_on_all_links_together() {
     );
     let Some(bench) = Bench::start_in(net, &text) else { return };
     bench.cli().run(&["set", "replace", "who", &files[0]]).expect(DONE);
-    changes_at_one_moment(&bench, "set replace", if soak() { 1000 } else { 40 }, |parity, _| Some(1 - parity as u8), |which| {
-        bench.cli().run(&["set", "replace", "who", &files[which as usize]]).expect(DONE);
-    });
+    let net = &bench.net;
+    changes_at_one_moment(
+        net,
+        "set replace",
+        if soak() { 1000 } else { 40 },
+        |parity, _| Some(1 - parity as u8),
+        |which| {
+            Cli(net).run(&["set", "replace", "who", &files[which as usize]]).expect(DONE);
+        },
+    );
 }

@@ -45,6 +45,11 @@ impl Standing {
     }
 }
 
+/// TCP segments of the connections through the dut, which it counts as forwarded too.
+fn segments(net: &Net) -> u64 {
+    net.dst.stack_counter("Tcp", "InSegs") + net.dst.stack_counter("Tcp", "OutSegs")
+}
+
 /// Names of the trees of pins.
 fn trees(net: &Net) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(net.bpffs())
@@ -56,9 +61,9 @@ fn trees(net: &Net) -> Vec<String> {
     names
 }
 
-fn assert_nothing_lost(what: &str, findings: &Findings, sent: Sent, always: u64) {
+fn assert_nothing_lost(what: &str, findings: &Findings, sent: Sent, always: u64, segments: u64) {
     let wanted = 2 * sent.rounds * always;
-    let forwarded: u64 = findings.forwarded.iter().sum();
+    let forwarded = findings.forwarded.iter().sum::<u64>().checked_sub(segments).expect("every segment that arrived was forwarded");
     say::aloud(&format!(
         "{what} under {} packets/s ({} packets): {} mixed, {} of policy B let in, {forwarded} of {wanted} always-allowed packets forwarded, {} lost by the sender's device",
         sent.rate(),
@@ -78,7 +83,7 @@ fn take_over(what: &str, binaries: &[PathBuf], trees_of: impl Fn(usize) -> Optio
     let Some(mut bench) = Bench::start(&text()) else { return };
     let mut standing = Standing::open(&bench.net);
     let round = round();
-    let detector = Detector::new(&bench.net);
+    let (detector, before) = (Detector::new(&bench.net), segments(&bench.net));
     let mut findings = Findings::none();
     let reasons = bench.cli().reasons();
     let flood = Flood::start(&bench.net.src, "eth0", &round.packets);
@@ -104,7 +109,7 @@ fn take_over(what: &str, binaries: &[PathBuf], trees_of: impl Fn(usize) -> Optio
     }
     let sent = flood.stop();
     let findings = detector.finish(&bench.net, findings);
-    assert_nothing_lost(&format!("{what}: {} hand-overs", binaries.len()), &findings, sent, round.always);
+    assert_nothing_lost(&format!("{what}: {} hand-overs", binaries.len()), &findings, sent, round.always, segments(&bench.net) - before);
     for reason in ["tail_call", "internal", "unreadable"] {
         assert_eq!(bench.cli().reasons()[reason], reasons[reason], "{reason}");
     }
@@ -145,7 +150,7 @@ fn kills_in_the_middle_of_hand_overs_change_no_verdict() {
     let Some(mut bench) = Bench::start(&text()) else { return };
     let mut standing = Standing::open(&bench.net);
     let round = round();
-    let detector = Detector::new(&bench.net);
+    let (detector, before) = (Detector::new(&bench.net), segments(&bench.net));
     let mut findings = Findings::none();
     let flood = Flood::start(&bench.net.src, "eth0", &round.packets);
     let (own, other) = (binary(), other_binary());
@@ -166,6 +171,6 @@ fn kills_in_the_middle_of_hand_overs_change_no_verdict() {
     bench.daemon = Daemon::start(&bench.net);
     let sent = flood.stop();
     let findings = detector.finish(&bench.net, findings);
-    assert_nothing_lost("12 kills in hand-overs to another NP_ABI", &findings, sent, round.always);
+    assert_nothing_lost("12 kills in hand-overs to another NP_ABI", &findings, sent, round.always, segments(&bench.net) - before);
     wait::until("nothing is left of the other one", Duration::from_secs(30), || trees(&bench.net) == ["abi2"]);
 }

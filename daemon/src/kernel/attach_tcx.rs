@@ -76,7 +76,9 @@ pub fn unpin_detached(pins: &Pins) -> Result<()> {
         all.push((ifindex, which, there));
     }
     let lives = |ifindex: u32| all.iter().any(|(other, _, there)| (*other, *there) == (ifindex, ifindex));
-    all.iter().filter(|(ifindex, _, there)| *there == 0 && lives(*ifindex)).try_for_each(|(ifindex, which, _)| pins::unpin(&pins.link(*ifindex, *which)))
+    all.iter()
+        .filter(|(ifindex, _, there)| *there == 0 && lives(*ifindex))
+        .try_for_each(|(ifindex, which, _)| pins::unpin(&pins.link(*ifindex, *which)))
 }
 
 /// Programs that run before `program` on the hook.

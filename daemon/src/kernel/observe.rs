@@ -82,8 +82,7 @@ pub fn attachments(view: &View<'_>, interfaces: &BTreeMap<u32, Interface>) -> Re
     for (ifindex, which) in view.pins.link_pins()? {
         pinned.push((ifindex, which, bpf::link_info(&bpf::get(&view.pins.link(ifindex, which))?, "pin")?));
     }
-    let living: BTreeSet<u32> =
-        pinned.iter().filter(|(ifindex, _, info)| info.ifindex == *ifindex).map(|(ifindex, ..)| *ifindex).collect();
+    let living: BTreeSet<u32> = pinned.iter().filter(|(ifindex, _, info)| info.ifindex == *ifindex).map(|(ifindex, ..)| *ifindex).collect();
     for (ifindex, which, info) in pinned {
         let entry = found.entry(ifindex).or_default();
         if info.ifindex != ifindex || !entry.present {

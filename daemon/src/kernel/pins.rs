@@ -223,10 +223,11 @@ pub fn lock(directory: &Path) -> Result<OwnedFd> {
 /// Who holds the lock, by /proc/locks: `1: FLOCK ADVISORY WRITE <pid> <major>:<minor>:<inode> 0 EOF`.
 pub fn holder(directory: &Path) -> Option<String> {
     use std::os::unix::fs::MetadataExt;
-    let inode = format!(":{}", fs::metadata(directory).ok()?.ino());
+    let facts = fs::metadata(directory).ok()?;
+    // Every bpffs numbers its inodes for itself: the device belongs to the name.
+    let file = format!("{:02x}:{:02x}:{}", libc::major(facts.dev()), libc::minor(facts.dev()), facts.ino());
     let locks = fs::read_to_string("/proc/locks").ok()?;
-    let line =
-        locks.lines().find(|line| line.contains("FLOCK") && line.split_whitespace().nth(5).is_some_and(|id| id.ends_with(&inode)))?;
+    let line = locks.lines().find(|line| line.contains("FLOCK") && line.split_whitespace().nth(5) == Some(&file))?;
     Some(format!("pid {}", line.split_whitespace().nth(4)?))
 }
 

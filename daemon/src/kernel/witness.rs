@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::bpf::MapFacts;
 use super::maps::Map;
 use super::test_run::{self, Entry, Shot};
-use super::{bpf, links, pins};
+use super::{Kernel, bpf, generation, links, pins};
 use crate::compile::ruleset::DeviceKind;
 use crate::policy::model::Hook;
 
@@ -71,6 +71,11 @@ pub(crate) fn arrives(ifindex: u32, frame: &[u8]) -> bool {
     true
 }
 
+/// The trial that runs is over, as if its time had passed.
+pub(crate) fn end_trial(kernel: &Kernel) {
+    generation::set_deadline(&kernel.maps, kernel.word().running, 1).unwrap();
+}
+
 /// Puts an empty map of another layout in the place of a pinned one.
 pub(crate) fn exchange_for_foreign(pin: &Path) {
     pins::unpin(pin).unwrap();
@@ -102,7 +107,9 @@ fn content(map: &Map) -> u64 {
     let facts = map.facts();
     match facts.kind {
         RING | PER_CPU => 0,
-        PROGRAM_ARRAY => (0..facts.max_entries).map(|index| hash(&[&index.to_ne_bytes(), &program_at(map, index)])).fold(0, u64::wrapping_add),
+        PROGRAM_ARRAY => {
+            (0..facts.max_entries).map(|index| hash(&[&index.to_ne_bytes(), &program_at(map, index)])).fold(0, u64::wrapping_add)
+        }
         _ => elements(map),
     }
 }

@@ -2,7 +2,6 @@
 //! right or refuses, and says so; it never opens what was closed.
 
 use std::fs;
-use std::time::Duration;
 
 use super::scenarios::{policy, tree};
 use super::world::World;
@@ -12,13 +11,26 @@ use crate::kernel::witness;
 use crate::reconcile::fallback;
 
 const MODE: &str = "generic";
-/// Seconds that a trial lasts.
-const TRIAL: u64 = 3;
+/// Maps made to measure that a build fills. (A counter that is missing counts nothing.)
+const FILLED: [&str; 12] = [
+    "chains",
+    "layers",
+    "views",
+    "rows",
+    "row_defaults",
+    "decisions",
+    "candidates",
+    "l4_tables",
+    "l4_combine",
+    "rules",
+    "conditions",
+    "rule_names",
+];
 
 /// Pins to take away: all that generations share, and some, or all, of the others.
 fn chosen(names: Vec<String>) -> Vec<String> {
     let all = super::thorough();
-    let others = names.iter().filter(|name| !name.contains("/maps/")).enumerate().filter(|(n, _)| all || n % 5 == 0).map(|(_, name)| name);
+    let others = names.iter().filter(|name| !name.contains("/maps/")).enumerate().filter(|(n, _)| all || n % 9 == 0).map(|(_, name)| name);
     names.iter().filter(|name| name.contains("/maps/")).chain(others).cloned().collect()
 }
 
@@ -39,9 +51,12 @@ fn any_pin_may_be_missing_at_a_start() {
             None => name.clone(),
         };
         fs::remove_file(format!("{}{name}", world.bpffs().display())).unwrap_or_else(|error| panic!("{name}: {error}"));
-        // A link without its pin is gone: only whoever may do everything can do that.
+        // A link without its pin is gone: only whoever may do everything can do that. A program array without its pin is emptied by the
+        // kernel, and closes.
         if !name.contains("/links/") {
-            assert_eq!(world.seen(), seen, "without {name}, before the start");
+            let opened = world.seen().iter().zip(&seen).any(|(now, before)| *now && !before);
+            assert!(!opened, "without {name}, before the start: {:?}", world.seen());
+            assert!(name.ends_with("_programs") || world.seen() == seen, "without {name}, before the start: {:?}", world.seen());
         }
         let mut daemon = world.daemon();
         match daemon.start() {
@@ -57,6 +72,7 @@ fn any_pin_may_be_missing_at_a_start() {
             Err(refusal) => {
                 refused += 1;
                 assert_eq!(world.seen(), seen, "without {name}, refused: {}", refusal.text);
+                eprintln!("without {name}: {}", refusal.text);
                 drop(daemon);
                 world.blank();
             }
@@ -86,27 +102,29 @@ fn map_with_one_entry_less_than_it_needs_is_refused_and_nothing_of_it_stays() {
     needs_root!();
     let world = World::new("room");
     let mut daemon = world.settle(&policy(0, MODE));
-    world.write(&policy(1, MODE));
-    world.ready_without_faults();
-    let mut tried = 0;
-    // The others are read by index, and a missing counter counts nothing.
-    for map in ["chains", "layers", "views", "rows", "row_defaults", "decisions", "candidates", "l4_tables", "l4_combine", "rules", "conditions", "rule_names"] {
+    let (mut tried, mut next) = (0, 1);
+    for map in FILLED {
+        world.ready_without_faults();
+        world.write(&policy(next, MODE));
         faults::shrink(map);
-        let result = daemon.reload(true).map_err(|refusal| refusal.text);
+        let result = daemon.reload(false).map_err(|refusal| refusal.text);
         if !faults::has_shrunk() {
+            assert_eq!(result, Ok(()), "{map}");
+            next += 1;
             continue;
         }
         tried += 1;
         let error = result.unwrap_err();
         assert!(error.contains(map), "{error}");
-        let (before, _) = world.before();
+        let (before, pinned) = world.before();
         assert_eq!(world.seen(), before, "{map}");
-        world.same_pins(&world.before().1, map);
+        world.same_pins(&pinned, map);
     }
     assert!(tried >= 5, "{tried} maps with more than one entry");
     faults::shrink("");
+    world.ready_without_faults();
     daemon.reload(true).map_err(|refusal| refusal.text).unwrap();
-    assert_ne!(world.seen(), world.before().0);
+    assert_ne!(world.seen(), world.before().0, "with room for all");
 }
 
 #[test]
@@ -117,10 +135,10 @@ fn damaged_note_of_a_trial_lets_nothing_in_that_was_rolled_back() {
         let mut daemon = world.settle(&policy(0, MODE));
         let seen = world.seen();
         world.write(&policy(1, MODE));
-        daemon.apply_on_trial(Some(TRIAL)).map_err(|refusal| refusal.text).unwrap();
+        daemon.apply_on_trial(Some(1000)).map_err(|refusal| refusal.text).unwrap();
         assert_ne!(world.seen(), seen, "on trial");
+        witness::end_trial(daemon.kernel.as_ref().unwrap());
         drop(daemon);
-        std::thread::sleep(Duration::from_secs(TRIAL));
         assert_eq!(world.seen(), seen, "rolled back by the programs");
         let note = world.home().join("state/on-trial");
         assert_eq!(fs::read(&note).unwrap().len(), 32);
@@ -140,9 +158,9 @@ fn ruleset_that_the_watcher_made_live_and_that_was_rolled_back_is_not_the_last_g
     let seen = world.seen();
     world.write(&policy(1, MODE));
     daemon.reload(false).map_err(|refusal| refusal.text).unwrap();
-    daemon.apply_on_trial(Some(TRIAL)).map_err(|refusal| refusal.text).unwrap();
+    daemon.apply_on_trial(Some(1000)).map_err(|refusal| refusal.text).unwrap();
+    witness::end_trial(daemon.kernel.as_ref().unwrap());
     drop(daemon);
-    std::thread::sleep(Duration::from_secs(TRIAL));
     assert_eq!(world.seen(), seen, "rolled back by the programs");
     let mut daemon = world.daemon();
     daemon.start().map_err(|refusal| refusal.text).unwrap();

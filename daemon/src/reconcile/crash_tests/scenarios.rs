@@ -292,16 +292,5 @@ pub(super) fn tree(world: &World) -> std::path::PathBuf {
     world.bpffs().join(format!("abi{}", netpol_probes::abi::NP_ABI))
 }
 
-pub(super) const ALL: [Scenario; 11] = [
-    FIRST_START,
-    RELOAD,
-    LINK_APPEARS,
-    SET_REPLACE,
-    ROLLBACK,
-    TRIAL,
-    CONFIRMATION,
-    DETACHMENT,
-    XDP_SWITCH,
-    UPGRADE,
-    OTHER_LAYOUT,
-];
+pub(super) const ALL: [Scenario; 11] =
+    [FIRST_START, RELOAD, LINK_APPEARS, SET_REPLACE, ROLLBACK, TRIAL, CONFIRMATION, DETACHMENT, XDP_SWITCH, UPGRADE, OTHER_LAYOUT];

@@ -162,7 +162,7 @@ impl World {
         assert_eq!(there.leftovers, Vec::<String>::new(), "{what}");
         let numbers: Vec<u32> = there.generations.keys().copied().collect();
         assert!(numbers.iter().all(|number| there.word.holds(*number)), "{what}: generations {numbers:?}, {:?}", there.word);
-        assert!(there.generations.values().all(|facts| facts.digest.is_some()), "{what}: half a generation");
+        assert!(there.running_digest().is_some(), "{what}: half a generation runs");
         assert!(there.records.keys().all(|(number, _)| there.word.holds(*number)), "{what}: records {:?}", there.records);
         let half = there.links.values().find(|link| link.ingress.is_some() != link.egress.is_some());
         assert_eq!(half, None, "{what}: one hook without the other");
