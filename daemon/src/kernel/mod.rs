@@ -48,6 +48,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Duration;
 
 use executor::Material;
 use netpol_probes::abi;
@@ -203,6 +204,16 @@ impl Kernel {
         }
         generation::set_deadline(&self.maps, self.word().running, 0)?;
         Ok(true)
+    }
+
+    /// Lets the running generation, if it waits for confirmation, wait so long from now on.
+    pub fn prolong(&mut self, time: Duration) -> Result<()> {
+        let running = self.word().running;
+        if self.deadline()? == 0 {
+            return Ok(());
+        }
+        let deadline = boot_time().saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 2));
+        generation::set_deadline(&self.maps, running, deadline)
     }
 
     /// Makes the former generation the running one; the one it replaces becomes the former. `None`: there is no former one.
