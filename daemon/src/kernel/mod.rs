@@ -60,7 +60,7 @@ pub use events::Events;
 pub use features::{Feature, Features};
 pub use inspect::{Inspection, inspect};
 pub use sets::{Prepared, Standing};
-pub use sys::boot_time;
+pub use sys::{boot_time, boot_time_offset};
 pub use test_run::{Entry, Shot, TestRun};
 
 use crate::compile::routes::{Held, ReversePaths};
@@ -237,6 +237,11 @@ impl Kernel {
     /// Packets by hook and reason, since the shared maps exist.
     pub fn reasons(&self) -> Result<ReasonCounts> {
         counters::reasons(shared::need(&self.maps, "reasons")?)
+    }
+
+    /// Packets that were to be logged and found the ring full, since the shared maps exist.
+    pub fn lost_events(&self) -> Result<u64> {
+        counters::lost_events(shared::need(&self.maps, "reasons")?)
     }
 
     fn timeouts(&self) -> Result<Option<[u64; abi::NP_TIMEOUTS as usize]>> {
