@@ -1,7 +1,8 @@
 # make build   the binary: target/release/netpol-ebpf
 # make demo    two hosts and a firewall in throw-away namespaces (root, under two minutes)
 # make test    everything that can be tested on this machine (root for the packet tests)
-# make soak    the long forms of the tests of reloads and crashes
+# make soak    everything at once, for SOAK_MINUTES=60 (root)
+# make soak-reloads   the long forms of the tests of reloads and crashes
 # make install DESTDIR= PREFIX=/usr
 
 CARGO = tests/cargo.sh
@@ -11,7 +12,7 @@ PREFIX ?= /usr
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 
-.PHONY: all build deps demo test test-programs soak install lint clean
+.PHONY: all build deps demo test test-programs soak soak-reloads install lint clean
 
 all: build
 
@@ -35,11 +36,17 @@ test-programs: build
 	$(CARGO) test --workspace --locked --no-run
 
 # The long forms of tests that `make test` shortens: all 10,000 reloads, every call, minutes without a daemon. About an hour and a half.
-soak: test-programs
+soak-reloads: test-programs
 	NETPOL_SOAK=1 NETPOL_BIN=$(abspath $(BIN)) NETPOL_OTHER_BIN=$(abspath $(OTHER)) $(CARGO) --root test -p netpol-ebpf --lib --locked \
 		crash_tests -- --nocapture
 	NETPOL_SOAK=1 NETPOL_BIN=$(abspath $(BIN)) NETPOL_OTHER_BIN=$(abspath $(OTHER)) $(CARGO) --root test -p netpol-tests --test chaos \
 		--locked -- --test-threads=1
+
+# Everything at once for SOAK_MINUTES (an hour), under a flood of SOAK_RATE packets a second. Ctrl-C ends it with its table: cargo and the
+# shell hear none, so that the table still finds its terminal.
+soak: build
+	$(CARGO) test --locked -p netpol-tests --test soak --no-run
+	@trap '' INT; NETPOL_BIN=$(abspath $(BIN)) SOAK_MINUTES=$${SOAK_MINUTES:-60} $(CARGO) --root test --locked -p netpol-tests --test soak
 
 lint: deps
 	$(CARGO) fmt --all --check

@@ -114,11 +114,14 @@ enum np_reason {
 	NP_R_REASONS = 31,           /* number of reasons, not one of them */
 };
 
+#define NP_LOST_EVENTS (NP_MAX_REASONS - 1) /* in `reasons`, at the place of a reason: packets that were to be logged and found the ring full */
+
 #include "abi_shared.h"
 #include "abi_generation.h"
 #include "abi_guard.h"
 
 #define NP_ASSERT_SIZE(type, size) _Static_assert(sizeof(struct type) == (size), #type " has a hole or has changed")
+_Static_assert(NP_R_REASONS <= NP_LOST_EVENTS, "no room for another reason");
 NP_ASSERT_SIZE(np_word, 16);
 NP_ASSERT_SIZE(np_slot, 32 + 8 * NP_TIMEOUTS);
 NP_ASSERT_SIZE(np_link_key, 8);

@@ -156,7 +156,7 @@ struct np_fragment {
 
 #define NP_FRAGMENT_LIFE_NS (30ull * 1000000000ull)
 
-/* reasons: per-CPU array[NP_HOOKS * NP_MAX_REASONS] of __u64 packets, index hook * NP_MAX_REASONS + reason. */
+/* reasons: per-CPU array[NP_HOOKS * NP_MAX_REASONS] of __u64 packets, index hook * NP_MAX_REASONS + reason (or NP_LOST_EVENTS). */
 
 /* events: ring buffer. Packets that a policy asked to log. */
 struct np_event {

@@ -12,12 +12,14 @@
 //! - [`bench`] puts these together for the usual question: does this packet pass?
 
 pub mod bench;
+pub mod cgroup;
 pub mod cli;
 pub mod daemon;
 pub mod delivered;
 pub mod family;
 pub mod flood;
 pub mod hot;
+pub mod held;
 pub mod moment;
 pub mod net;
 pub mod ns;
@@ -29,8 +31,10 @@ pub mod policy;
 pub mod residue;
 pub mod say;
 pub mod sock;
+pub mod standing;
 pub mod sys;
 pub mod sys_packet;
+pub mod sys_bpf;
 pub mod wait;
 pub mod wire;
 

@@ -1,4 +1,5 @@
-//! The few system calls that the standard library does not offer. With `sys_packet` the only module of the bench with `unsafe`.
+//! The few system calls that the standard library does not offer. With [`crate::sys_bpf`] and [`crate::sys_packet`] the only module of
+//! the bench with `unsafe`.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
@@ -8,6 +9,7 @@ use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Effective user id of this process.
 pub fn effective_user() -> u32 {
@@ -183,6 +185,29 @@ fn bpf<T>(command: i32, attributes: &T) -> io::Result<OwnedFd> {
     check(fd as i32)?;
     // SAFETY: `fd` was just opened and has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Set by [`note_interrupt`].
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn note(_signal: libc::c_int) {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
+/// From now on Ctrl-C ends nothing by itself: [`interrupted`] tells of it.
+///
+/// # Errors
+/// What signal(2) answers.
+pub fn note_interrupt() -> io::Result<()> {
+    let handler = note as extern "C" fn(libc::c_int);
+    // SAFETY: the handler only writes an atomic, which is safe in a signal handler.
+    let former = unsafe { libc::signal(libc::SIGINT, handler as libc::sighandler_t) };
+    if former == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Whether there was a Ctrl-C.
+pub fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
 }
 
 fn check(answer: i32) -> io::Result<()> {

@@ -10,11 +10,13 @@ use log::{error, info, warn};
 use serde_json::{Value, json};
 
 use super::{Common, DONE, UNREACHABLE, detach};
+use crate::kernel;
 use crate::reconcile::{Directories, Kind, Reconciler};
-use crate::report::systemd;
+use crate::report::{outlet, systemd};
 use crate::trigger::control::{Progress, Reply, Request, Response};
 use crate::trigger::{Trigger, control, files, links, metrics, signals};
 
+mod descriptors;
 mod event_log;
 
 /// Containers and machines that policies name are looked for this often: their managers write their files after the interface appears.
@@ -32,6 +34,12 @@ const TELL: Duration = Duration::from_millis(200);
 /// # Errors
 /// When the first enforcement is not possible at all, or a trigger cannot be set up.
 pub(super) fn run(common: &Common) -> anyhow::Result<u8> {
+    outlet::detach().context("no thread for the log")?;
+    let descriptors = descriptors::raise();
+    let offset = kernel::boot_time_offset();
+    if offset != 0 {
+        info!("in a time namespace that shows boot time {:.3} s off: the kernel's own is used", offset as f64 / 1e9);
+    }
     let (send, triggers) = mpsc::channel();
     // Every source is connected before the first look, so that nothing that changes in between is missed.
     signals::watch(send.clone())?;
@@ -57,7 +65,8 @@ pub(super) fn run(common: &Common) -> anyhow::Result<u8> {
         error!("{}", refusal.text.trim_end());
         return Ok(if refusal.kind == Kind::Kernel { UNREACHABLE } else { refusal.exit() });
     }
-    control::serve(&common.runtime_dir, send)?;
+    control::serve(&common.runtime_dir, send, descriptors)
+        .with_context(|| format!("no control socket can be made in {}; what is enforced stays so", common.runtime_dir.display()))?;
     service.after_change();
     service.serve(&triggers)
 }

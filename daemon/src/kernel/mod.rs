@@ -57,6 +57,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Duration;
 
 use executor::Material;
 use netpol_probes::abi;
@@ -68,7 +69,7 @@ pub use events::Events;
 pub use features::{Feature, Features};
 pub use inspect::{Inspection, inspect};
 pub use sets::{Prepared, Standing};
-pub use sys::boot_time;
+pub use sys::{boot_time, boot_time_offset};
 pub use test_run::{Entry, Shot, TestRun};
 
 use crate::compile::routes::{Held, ReversePaths};
@@ -231,6 +232,16 @@ impl Kernel {
         Ok(true)
     }
 
+    /// Lets the running generation, if it waits for confirmation, wait so long from now on.
+    pub fn prolong(&mut self, time: Duration) -> Result<()> {
+        let running = self.word().running;
+        if self.deadline()? == 0 {
+            return Ok(());
+        }
+        let deadline = boot_time().saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 2));
+        generation::set_deadline(&self.maps, running, deadline)
+    }
+
     /// Makes the former generation the running one; the one it replaces becomes the former. `None`: there is no former one.
     pub fn rollback(&mut self) -> Result<Option<GenerationWord>> {
         let actions = plan::rollback(&self.observe()?, &self.links(&BTreeMap::new())?);
@@ -252,6 +263,11 @@ impl Kernel {
     /// Packets by hook and reason, since the shared maps exist.
     pub fn reasons(&self) -> Result<ReasonCounts> {
         counters::reasons(shared::need(&self.maps, "reasons")?)
+    }
+
+    /// Packets that were to be logged and found the ring full, since the shared maps exist.
+    pub fn lost_events(&self) -> Result<u64> {
+        counters::lost_events(shared::need(&self.maps, "reasons")?)
     }
 
     fn timeouts(&self) -> Result<Option<[u64; abi::NP_TIMEOUTS as usize]>> {

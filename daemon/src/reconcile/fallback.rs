@@ -1,6 +1,7 @@
 //! What is enforced when the directory cannot be: the last good ruleset, or failsafe entries alone.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -17,18 +18,36 @@ pub fn last_good(directories: &Directories) -> PathBuf {
     directories.state.join("last-good.json")
 }
 
-/// Keeps the ruleset that has just gone live. That it cannot be kept is a warning: what is enforced is right.
-pub fn keep(directories: &Directories, snapshot: &Snapshot) {
+/// Keeps the ruleset that has just gone live. That it cannot be kept is a warning (`Err`): what is enforced is right.
+pub fn keep(directories: &Directories, snapshot: &Snapshot) -> Result<(), String> {
     let path = last_good(directories);
+    let said = |error: &dyn Display| format!("the last good ruleset could not be kept: {error}");
+    fs::create_dir_all(&directories.state).map_err(|error| said(&format!("{}: {error}", directories.state.display())))?;
     if Snapshot::load(&path).is_ok_and(|kept| kept.digest() != snapshot.digest()) {
-        if let Err(error) = fs::rename(&path, former_good(directories)) {
+        if let Err(error) = also_as(&path, &former_good(directories)) {
             warn!("{}: {error}", path.display());
         }
     }
-    let made = fs::create_dir_all(&directories.state).map_err(|error| format!("{}: {error}", directories.state.display()));
-    if let Err(error) = made.and_then(|()| snapshot.save(&path).map_err(|error| error.to_string())) {
-        warn!("the last good ruleset could not be kept: {error}");
+    snapshot.save(&path).map_err(|error| said(&error))
+}
+
+/// Gives a file another name as well, in place of what had it. The file itself stays: on a full disk, and at any moment of a
+/// crash, there is a last good ruleset.
+fn also_as(path: &Path, name: &Path) -> io::Result<()> {
+    let beside = name.with_extension("new");
+    if let Err(error) = fs::remove_file(&beside) {
+        if error.kind() != io::ErrorKind::NotFound {
+            return Err(error);
+        }
     }
+    // Not every file system has hard links.
+    let linked = fs::hard_link(path, &beside).or_else(|_no_links| fs::copy(path, &beside).map(drop));
+    if let Err(error) = linked.and_then(|()| fs::rename(&beside, name)) {
+        fs::remove_file(&beside).unwrap_or_default();
+        return Err(error);
+    }
+    // Two names of one file: then the rename has done nothing, and left both.
+    if beside.exists() { fs::remove_file(&beside) } else { Ok(()) }
 }
 
 /// Where the one before it is kept, for a roll-back that no running daemon remembers the former ruleset of.
@@ -57,11 +76,12 @@ fn on_trial(directories: &Directories) -> PathBuf {
 }
 
 /// Remembers, over a death of the daemon, that this content waits for confirmation; `None` = nothing does.
-pub fn keep_trial(directories: &Directories, digest: Option<[u8; 32]>) {
+///
+/// # Errors
+/// It could not be written: what was kept before still is.
+pub fn keep_trial(directories: &Directories, digest: Option<[u8; 32]>) -> Result<(), String> {
     let path = on_trial(directories);
-    if let Err(error) = write_trial(&directories.state, &path, digest) {
-        warn!("{}: {error}", path.display());
-    }
+    write_trial(&directories.state, &path, digest).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// On the disk when it returns: after a loss of power, too, what was not confirmed stays out and what was confirmed comes back.
@@ -70,10 +90,16 @@ fn write_trial(state: &Path, path: &Path, digest: Option<[u8; 32]>) -> io::Resul
         Some(digest) => {
             fs::create_dir_all(state)?;
             let beside = path.with_extension("new");
-            let mut file = File::create(&beside)?;
-            file.write_all(&digest)?;
-            file.sync_all()?;
-            fs::rename(&beside, path)?;
+            let write = || {
+                let mut file = File::create(&beside)?;
+                file.write_all(&digest)?;
+                file.sync_all()?;
+                fs::rename(&beside, path)
+            };
+            if let Err(error) = write() {
+                fs::remove_file(&beside).unwrap_or_default();
+                return Err(error);
+            }
         }
         None if !path.exists() => return Ok(()),
         None => fs::remove_file(path)?,

@@ -82,6 +82,8 @@ pub struct Reconciler {
     rolled_back: Option<[u8; 32]>,
     /// Warnings of the last execution.
     warnings: Vec<String>,
+    /// Why the ruleset that is live is not the one kept as the last good.
+    not_kept: Option<String>,
     /// What keeps the metrics listener from listening.
     metrics_trouble: Option<String>,
     routes: routes::Following,
@@ -108,6 +110,7 @@ impl Reconciler {
             former: None,
             rolled_back: None,
             warnings: Vec::new(),
+            not_kept: None,
             metrics_trouble: None,
             routes: routes::Following::default(),
             claims: BTreeMap::new(),
@@ -168,6 +171,10 @@ impl Reconciler {
         let unchanged = self.live.as_ref().is_some_and(|live| live.origin == Origin::Directory && live.digest == candidate.digest);
         if unchanged && !force {
             self.last_error = None;
+            // The files have changed, back to what is live: what was rolled back may be written anew.
+            if self.rolled_back.take().is_some() {
+                self.keep_trial(None);
+            }
             return Ok(());
         }
         if self.rolled_back == Some(candidate.digest) && !force {
