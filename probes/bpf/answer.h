@@ -109,9 +109,10 @@ INLINE int np_resize(struct __sk_buff *ctx, __u32 size)
 }
 
 /* L4 of the answer, at `offset`. */
-INLINE long np_store_body(struct __sk_buff *ctx, struct np_answer_work *work, __u32 offset)
+INLINE long np_store_body(struct __sk_buff *ctx, struct np_state *st, struct np_answer_work *work, __u32 offset)
 {
-	__u32 last = work->quoted - 1;
+	/* As in np_quote(). */
+	__u32 last = FORGET(st->forgotten, work->quoted - 1);
 
 	if (!work->quoted)
 		return bpf_skb_store_bytes(ctx, offset, &work->tcp, sizeof(work->tcp), BPF_F_INVALIDATE_HASH);
@@ -123,7 +124,7 @@ INLINE long np_store_body(struct __sk_buff *ctx, struct np_answer_work *work, __
 }
 
 /* Writes the answer over the packet. 0 = it is half a packet now and may only be dropped. */
-INLINE int np_store_answer(struct __sk_buff *ctx, const struct np_state *st, struct np_answer_work *work)
+INLINE int np_store_answer(struct __sk_buff *ctx, struct np_state *st, struct np_answer_work *work)
 {
 	__u32 offset = st->l3_offset ? NP_ETHERNET : 0;
 
@@ -140,7 +141,7 @@ INLINE int np_store_answer(struct __sk_buff *ctx, const struct np_state *st, str
 			return 0;
 		offset += sizeof(work->ip4);
 	}
-	return np_store_body(ctx, work, offset) == 0 && np_restore_tags(ctx, work);
+	return np_store_body(ctx, st, work, offset) == 0 && np_restore_tags(ctx, work);
 }
 
 /*

@@ -20,7 +20,7 @@ limit=${GUEST_LIMIT:-3600}
 
 # An emulated processor is ten to thirty times slower than this one, on a busy machine more:
 # deadlines of the bench are so many times longer, counts of rounds so many times smaller, random rounds so few.
-patience=10
+patience=5
 small=25
 rounds=2
 threads=${THREADS:-1}

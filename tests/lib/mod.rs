@@ -6,7 +6,7 @@
 //! - [`net`] makes and removes that world, [`ns`] one namespace of it, [`residue`] finds what was left behind;
 //! - [`daemon`] and [`cli`] run the binary;
 //! - [`packet`] builds frames, [`wire`] sends and observes them, [`sock`] holds ordinary sockets, [`flood`] many frames;
-//! - [`policy`] and [`place`] write policies, [`moment`] dates;
+//! - [`policy`] and [`place`] write policies, [`moment`] dates; [`machine`] says how slow the machine is;
 //! - [`bench`] puts these together for the usual question: does this packet pass?
 
 pub mod bench;
@@ -14,6 +14,7 @@ pub mod cli;
 pub mod daemon;
 pub mod family;
 pub mod flood;
+pub mod machine;
 pub mod moment;
 pub mod net;
 pub mod ns;

@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 use std::net::UdpSocket;
 use std::time::Duration;
 
+use crate::machine::patience;
 use crate::ns::Namespace;
 use crate::packet::{Packet, SENDER};
 use crate::sys;
@@ -66,7 +67,7 @@ impl Observer {
     /// Waits until a frame ends with those bytes.
     pub fn wait_for(&self, end: &[u8], limit: Duration) -> bool {
         self.0.set_nonblocking(false).expect("blocking");
-        self.0.set_read_timeout(Some(limit)).expect("a read timeout");
+        self.0.set_read_timeout(Some(patience(limit))).expect("a read timeout");
         let mut buffer = vec![0; 66_000];
         loop {
             match self.0.recv(&mut buffer) {
