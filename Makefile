@@ -1,6 +1,7 @@
 # make build   the binary: target/release/netpol-ebpf
 # make demo    two hosts and a firewall in throw-away namespaces (root, under two minutes)
 # make test    everything that can be tested on this machine (root for the packet tests)
+# make test-kernels KERNELS="6.1 newest"   Debian's kernels under qemu run what a kernel can change (x86-64 Debian; downloads)
 # make install DESTDIR= PREFIX=/usr
 
 CARGO = tests/cargo.sh
@@ -8,8 +9,9 @@ BIN = target/release/netpol-ebpf
 PREFIX ?= /usr
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+KERNELS ?= 5.10 6.1 6.12 newest
 
-.PHONY: all build deps demo test install lint clean
+.PHONY: all build deps demo test test-kernels install lint clean
 
 all: build
 
@@ -26,6 +28,11 @@ demo: build
 test: build
 	$(CARGO) test --workspace --locked --no-run
 	NETPOL_BIN=$(abspath $(BIN)) $(CARGO) --root test --workspace --locked --no-fail-fast
+
+# The oldest supported kernel, one of today, the newest; and one that is too old, which the daemon must refuse.
+test-kernels: build
+	@tests/install-deps.sh kernels
+	tests/kernels/run.sh $(KERNELS)
 
 lint: deps
 	$(CARGO) fmt --all --check

@@ -111,8 +111,7 @@ INLINE int np_resize(struct __sk_buff *ctx, __u32 size)
 /* L4 of the answer, at `offset`. */
 INLINE long np_store_body(struct __sk_buff *ctx, struct np_state *st, struct np_answer_work *work, __u32 offset)
 {
-	/* As in np_quote(). */
-	__u32 last = FORGET(st->forgotten, work->quoted - 1);
+	__u32 last = work->quoted - 1;
 
 	if (!work->quoted)
 		return bpf_skb_store_bytes(ctx, offset, &work->tcp, sizeof(work->tcp), BPF_F_INVALIDATE_HASH);
@@ -120,6 +119,8 @@ INLINE long np_store_body(struct __sk_buff *ctx, struct np_state *st, struct np_
 		return -1;
 	if (bpf_skb_store_bytes(ctx, offset, &work->icmp, sizeof(work->icmp), BPF_F_INVALIDATE_HASH))
 		return -1;
+	/* Bounded where it is used: verifiers before 6.8 forget the bounds of a number that was kept on the stack. */
+	last = FORGET(st->forgotten, last) & (NP_QUOTE - 1);
 	return bpf_skb_store_bytes(ctx, offset + sizeof(work->icmp), work->quote, last + 1, BPF_F_INVALIDATE_HASH);
 }
 

@@ -54,8 +54,8 @@ releases() {
 
 pick() {
     case $which in
-        newest) releases | tail -n 1 ;;
-        *) releases | grep -E "^${which//./\\.}[.-]" | tail -n 1 ;;
+        newest) tail -n 1 "$apt/releases" ;;
+        *) grep -E "^${which//./\\.}[.-]" "$apt/releases" | tail -n 1 ;;
     esac
 }
 
@@ -89,6 +89,7 @@ mkdir -p "$apt"
 exec 9> "$apt/lock"
 flock 9
 [ -n "$(find "$apt/updated" -mmin -720 2>/dev/null)" ] || update
+[ "$apt/releases" -nt "$apt/updated" ] || { releases > "$apt/releases.new" && mv "$apt/releases.new" "$apt/releases"; }
 release=$(pick || true)
 if [ -z "$release" ]; then
     echo "fetch: the archive holds no kernel $which" >&2

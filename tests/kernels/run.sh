@@ -5,6 +5,7 @@
 #   JOBS=n             guests at a time (default: one a processor)
 #   ONLY=EXECUTABLE    this test executable alone;  FILTER=TEXT  these tests of it
 #   GUEST_LIMIT=s      how long one guest may take (default 3600)
+#   GUEST_NICE=n       how far the guests stand back behind everything else on this machine (nice(1); default 0)
 #   ACCEL=NAME         qemu's accelerator; default tcg, which works everywhere
 #
 # A guest's verdict is its last line, and nothing else. A guest that ends without one is booted once more; one that says FAILED is not.
@@ -47,7 +48,7 @@ executables() {
 boot() { # KERNEL RELEASE EXPECT
     local log=$home/$1.log
     cat "$home/tests.cpio" "$home/$2.cpio" > "$home/$1.initrd"
-    timeout -k 10 "$limit" qemu-system-x86_64 -M q35 -accel "${ACCEL:-tcg}" -cpu max -smp 1 -m 1536 -no-reboot -nic none \
+    nice -n "${GUEST_NICE:-0}" timeout -k 10 "$limit" qemu-system-x86_64 -M q35 -accel "${ACCEL:-tcg}" -cpu max -smp 1 -m 1536 -no-reboot -nic none \
         -display none -monitor none -serial stdio -kernel "$home/$2/vmlinuz" -initrd "$home/$1.initrd" \
         -append "console=ttyS0 panic=-1 quiet mitigations=off noapic netpol.expect=$3 netpol.only=${ONLY-} netpol.filter=${FILTER-} netpol.patience=$patience netpol.small=$small netpol.rounds=$rounds netpol.threads=$threads" \
         > "$log" < /dev/null 2> "$home/$1.qemu" || true
