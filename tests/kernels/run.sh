@@ -4,7 +4,8 @@
 # Usage: tests/kernels/run.sh [KERNEL…]    a series ("6.1") or "newest"; one below the oldest supported must be refused by the daemon
 #   JOBS=n             guests at a time (default: one a processor)
 #   ONLY=EXECUTABLE    this test executable alone;  FILTER=TEXT  these tests of it
-#   GUEST_LIMIT=s      how long one guest may take (default 3600)
+#   SLICE=K/N          every N-th test, from the K-th on (default 1/1: all); of an executable with fewer than N tests some slices have none
+#   GUEST_LIMIT=s      how long one guest may take (default 7200)
 #   GUEST_NICE=n       how far the guests stand back behind everything else on this machine (nice(1); default 0)
 #   ACCEL=NAME         qemu's accelerator; default tcg, which works everywhere
 #
@@ -17,7 +18,7 @@ home=$PWD/target/kernels
 oldest=6.1
 kernels=${*:-5.10 6.1 6.12 newest}
 jobs=${JOBS:-$(nproc)}
-limit=${GUEST_LIMIT:-3600}
+limit=${GUEST_LIMIT:-7200}
 
 # An emulated processor is ten to thirty times slower than this one, on a busy machine more:
 # deadlines of the bench are so many times longer, counts of rounds so many times smaller, random rounds so few.
@@ -25,6 +26,7 @@ patience=5
 small=25
 rounds=2
 threads=${THREADS:-1}
+slice=${SLICE:-1/1}
 
 say() { printf '%(%T)T kernels: %s\n' -1 "$*"; }
 die() { say "$*" >&2; exit 1; }
@@ -50,7 +52,7 @@ boot() { # KERNEL RELEASE EXPECT
     cat "$home/tests.cpio" "$home/$2.cpio" > "$home/$1.initrd"
     nice -n "${GUEST_NICE:-0}" timeout -k 10 "$limit" qemu-system-x86_64 -M q35 -accel "${ACCEL:-tcg}" -cpu max -smp 1 -m 1536 -no-reboot -nic none \
         -display none -monitor none -serial stdio -kernel "$home/$2/vmlinuz" -initrd "$home/$1.initrd" \
-        -append "console=ttyS0 panic=-1 quiet mitigations=off noapic netpol.expect=$3 netpol.only=${ONLY-} netpol.filter=${FILTER-} netpol.patience=$patience netpol.small=$small netpol.rounds=$rounds netpol.threads=$threads" \
+        -append "console=ttyS0 panic=-1 quiet mitigations=off noapic netpol.expect=$3 netpol.only=${ONLY-} netpol.filter=${FILTER-} netpol.slice=$slice netpol.patience=$patience netpol.small=$small netpol.rounds=$rounds netpol.threads=$threads" \
         > "$log" < /dev/null 2> "$home/$1.qemu" || true
     rm -f "$home/$1.initrd"
     tr -d '\r' < "$log" | grep -a '^NETPOL-VERDICT ' | tail -n 1 | cut -d' ' -f2- || true
@@ -84,7 +86,7 @@ progress() {
     done
 }
 
-say "packing the tests"
+say "packing the tests (slice $slice of them)"
 list=$(executables)
 [ -n "$list" ] || { tail -n 20 "$home/build.log"; die "cargo names no test executables"; }
 # shellcheck disable=SC2086 # one word an executable
