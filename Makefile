@@ -3,6 +3,7 @@
 # make test    everything that can be tested on this machine (root for the packet tests)
 # make soak    everything at once, for SOAK_MINUTES=60 (root)
 # make soak-reloads   the long forms of the tests of reloads and crashes
+# make test-kernels KERNELS="6.1 newest"   Debian's kernels under qemu run what a kernel can change (x86-64 Debian; downloads)
 # make install DESTDIR= PREFIX=/usr
 
 CARGO = tests/cargo.sh
@@ -11,8 +12,9 @@ OTHER = target/other-abi/netpol-ebpf
 PREFIX ?= /usr
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+KERNELS ?= 5.10 6.1 6.12 newest
 
-.PHONY: all build deps demo test test-programs soak soak-reloads install lint clean
+.PHONY: all build deps demo test test-programs test-kernels soak soak-reloads install lint clean
 
 all: build
 
@@ -47,6 +49,11 @@ soak-reloads: test-programs
 soak: build
 	$(CARGO) test --locked -p netpol-tests --test soak --no-run
 	@trap '' INT; NETPOL_BIN=$(abspath $(BIN)) SOAK_MINUTES=$${SOAK_MINUTES:-60} $(CARGO) --root test --locked -p netpol-tests --test soak
+
+# The oldest supported kernel, one of today, the newest; and one that is too old, which the daemon must refuse.
+test-kernels: build
+	@tests/install-deps.sh kernels
+	tests/kernels/run.sh $(KERNELS)
 
 lint: deps
 	$(CARGO) fmt --all --check

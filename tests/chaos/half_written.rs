@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use netpol_tests::policy::{allow_port, arriving};
-use netpol_tests::{Bench, Family, Packet};
+use netpol_tests::{Bench, Family, Packet, machine};
 
 /// Many rules, the telling one last: a file cut at a rule's end is valid and would deny it.
 fn policy(telling: u16) -> String {
@@ -23,7 +23,7 @@ fn slow_writer_never_loses_a_rule_that_is_in_every_version() {
     let f = Family::V4;
     let passes = |port| bench.arrives(&Packet::udp(f.at(1, 2, 4000), f.at(1, 1, port)));
     let path = bench.net.policy_dir().join("10-test.toml");
-    for round in 1..=8u16 {
+    for round in 1..=machine::times(8, 2) as u16 {
         let text = policy(1000 + round);
         let mut file = File::create(&path).expect("truncated");
         for piece in text.as_bytes().chunks(text.len() / 8 + 1) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::machine::patience;
 use crate::net::Net;
 use crate::wait;
 
@@ -18,6 +19,9 @@ pub const REFUSED: i32 = 1;
 pub const BAD: i32 = 2;
 /// Exit code of "could not reach or change the kernel".
 pub const KERNEL: i32 = 3;
+
+/// How long a command may take.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// The binary: `NETPOL_BIN`, else beside the test executable.
 pub fn binary() -> PathBuf {
@@ -81,7 +85,7 @@ impl Cli<'_> {
     /// Runs a command with its arguments, the common options put behind it.
     pub fn run(&self, arguments: &[&str]) -> Answer {
         let mut command = self.0.dut.command("timeout");
-        command.arg("60").arg(binary()).args(arguments).args(self.0.options()).env("NO_COLOR", "1");
+        command.arg(patience(LONGEST).as_secs().to_string()).arg(binary()).args(arguments).args(self.0.options()).env("NO_COLOR", "1");
         command.output().unwrap_or_else(|e| panic!("{arguments:?}: {e}")).into()
     }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::cli::binary;
 use crate::net::Net;
+use crate::machine::patience;
 use crate::{sys, wait};
 
 /// How long a start may take, on a busy machine.
@@ -92,7 +93,7 @@ impl Daemon {
 
     fn wait_ready(&mut self, notify: &UnixDatagram, begin: Instant) -> Result<(), String> {
         let mut buffer = [0; 4096];
-        while begin.elapsed() < START {
+        while begin.elapsed() < patience(START) {
             match notify.recv(&mut buffer) {
                 Ok(length) if String::from_utf8_lossy(&buffer[..length]).lines().any(|line| line == "READY=1") => {
                     self.ready_after = begin.elapsed();
@@ -106,7 +107,7 @@ impl Daemon {
                 return Err(format!("{status}\n{}", self.log()));
             }
         }
-        Err(format!("nothing within {START:?}\n{}", self.log()))
+        Err(format!("nothing within {:?}\n{}", patience(START), self.log()))
     }
 
     /// Everything that daemons of this test have written.

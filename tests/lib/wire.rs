@@ -8,6 +8,7 @@ use std::net::UdpSocket;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use crate::machine::patience;
 use crate::ns::Namespace;
 use crate::packet::{Packet, SENDER};
 use crate::sys;
@@ -89,7 +90,7 @@ impl Observer {
     /// Waits until a frame ends with those bytes.
     pub fn wait_for(&self, end: &[u8], limit: Duration) -> bool {
         self.0.set_nonblocking(false).expect("blocking");
-        self.0.set_read_timeout(Some(limit)).expect("a read timeout");
+        self.0.set_read_timeout(Some(patience(limit))).expect("a read timeout");
         let mut buffer = vec![0; 66_000];
         loop {
             match self.0.recv(&mut buffer) {

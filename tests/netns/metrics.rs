@@ -18,7 +18,7 @@ fn serving(port: u16) -> String {
 fn get(bench: &Bench, port: u16, path: &str) -> String {
     let ask = || {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.set_read_timeout(Some(netpol_tests::machine::patience(Duration::from_secs(5))))?;
         stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())?;
         let mut page = String::new();
         stream.read_to_string(&mut page)?;

@@ -92,12 +92,13 @@ pub fn ahead(ifindex: u32, hook: Hook, program: u32) -> Result<usize> {
 mod tests {
     use std::os::fd::AsFd;
 
-    use super::super::tests::{Namespace, Scratch, needs_root, tc_program};
+    use super::super::tests::{Namespace, Scratch, needs_root, needs_tcx, tc_program};
     use super::*;
 
     #[test]
     fn link_is_pinned_at_the_head_and_survives_its_maker() {
         needs_root!();
+        needs_tcx!();
         let scratch = Scratch::new("tcx");
         let _namespace = Namespace::enter();
         let lo = 1;
@@ -126,6 +127,7 @@ mod tests {
     #[test]
     fn missing_device_is_told_by_errno() {
         needs_root!();
+        needs_tcx!();
         let scratch = Scratch::new("tcx-gone");
         let error = attach(&scratch.pins, 123_456, Hook::Ingress, tc_program().as_fd()).unwrap_err();
         assert_eq!(bpf::errno(&error), libc::ENODEV);
