@@ -27,7 +27,8 @@ impl Reconciler {
         let totals = self.kernel.as_ref().map(kernel::Kernel::counters).transpose()?.unwrap_or_default();
         let interfaces: Vec<Interface> =
             self.live.iter().flat_map(|live| live.ruleset.links.values().map(|link| interface(link, live, &observed, &totals))).collect();
-        let standing = self.closed.iter().chain(&self.routes.error).chain(&self.warnings).chain(&self.metrics_trouble);
+        let standing =
+            self.closed.iter().chain(&self.routes.error).chain(&self.warnings).chain(&self.metrics_trouble).chain(&self.watch_trouble);
         let mut warnings: Vec<String> = standing.cloned().collect();
         match &self.live {
             Some(live) => {

@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
 
@@ -35,8 +36,11 @@ use crate::policy::{self, judge};
 use crate::report;
 use crate::report::names::SharedNames;
 use crate::schema::render;
-use crate::source::{self, Snapshot};
+use crate::source::{self, Snapshot, SourceError, Trust};
 use crate::trigger::control::Session;
+
+/// Files that have not come to rest after this time are told in `status`.
+const MOVING: Duration = Duration::from_secs(5);
 
 /// Where the daemon works.
 #[derive(Debug, Clone)]
@@ -66,6 +70,8 @@ pub struct Reconciler {
     live: Option<Live>,
     /// Digest of the content that was refused last, so that it is not judged and reported again and again.
     refused: Option<[u8; 32]>,
+    /// Since when the files have not come to rest.
+    moving: Option<Instant>,
     /// What was wrong with the files last; gone with the next good ones.
     last_error: Option<String>,
     /// What was wrong when the interfaces were followed last.
@@ -82,6 +88,8 @@ pub struct Reconciler {
     warnings: Vec<String>,
     /// What keeps the metrics listener from listening.
     metrics_trouble: Option<String>,
+    /// What keeps the file watcher from seeing changes at once.
+    watch_trouble: Vec<String>,
     routes: routes::Following,
     /// How the interfaces of containers and machines were found last.
     claims: BTreeMap<Owner, Claim>,
@@ -99,6 +107,7 @@ impl Reconciler {
             kernel: None,
             live: None,
             refused: None,
+            moving: None,
             last_error: None,
             link_error: None,
             closed: Vec::new(),
@@ -107,6 +116,7 @@ impl Reconciler {
             rolled_back: None,
             warnings: Vec::new(),
             metrics_trouble: None,
+            watch_trouble: Vec::new(),
             routes: routes::Following::default(),
             claims: BTreeMap::new(),
             names: SharedNames::default(),
@@ -154,8 +164,18 @@ impl Reconciler {
 
     /// [`Reconciler::reload`], unless that would end this session.
     fn reload_sparing(&mut self, force: bool, session: Option<&Session>) -> Result<(), Refusal> {
-        let mut snapshot = source::read(&self.directories.config).map_err(|error| self.note(Refusal::source(&error)))?;
-        let candidate = match check(&mut snapshot, Origin::Directory) {
+        let mut snapshot =
+            source::read(&self.directories.config, Trust::Own).map_err(|error| self.moving(Refusal::source(&error), force))?;
+        let checked = check(&mut snapshot, Origin::Directory);
+        if let Some(path) = snapshot.writing.take() {
+            let error = SourceError::BeingWritten { path };
+            if !force {
+                return Err(self.moving(Refusal::source(&error), force));
+            }
+            warn!("{error}; it is read as it is, because that was asked for");
+        }
+        self.moving = None;
+        let candidate = match checked {
             Ok(candidate) => candidate,
             Err(refusal) => {
                 let digest = snapshot.digest();
@@ -255,6 +275,17 @@ impl Reconciler {
         self.warnings = warnings;
         closed.iter().filter(|text| !self.closed.contains(text)).for_each(|text| error!("{text}"));
         self.closed = closed;
+    }
+
+    /// What is being written is no fault yet: it is one when it lasts.
+    fn moving(&mut self, refusal: Refusal, force: bool) -> Refusal {
+        if !refusal.passing || force {
+            self.moving = None;
+            return self.note(refusal);
+        }
+        let since = *self.moving.get_or_insert_with(Instant::now);
+        let known = self.last_error.as_deref() == Some(refusal.text.trim_end());
+        if since.elapsed() < MOVING || known { refusal } else { self.note(refusal) }
     }
 
     /// Logs a refusal and keeps it for `status`.
@@ -360,6 +391,11 @@ impl Reconciler {
     /// What `status` has to say about the metrics listener.
     pub fn set_metrics_trouble(&mut self, trouble: Option<String>) {
         self.metrics_trouble = trouble;
+    }
+
+    /// The same for the file watcher.
+    pub fn set_watch_trouble(&mut self, trouble: Vec<String>) {
+        self.watch_trouble = trouble;
     }
 
     /// Directories of set files.

@@ -104,6 +104,14 @@ pub enum Lifetime {
 }
 
 impl Request {
+    /// Understands a line.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(line: &[u8]) -> serde_json::Result<Request> {
+        serde_json::from_slice(line)
+    }
+
     /// The command, for the log.
     pub fn name(&self) -> &'static str {
         use Request::*;
@@ -222,9 +230,9 @@ pub fn serve(runtime_dir: &Path, send: Sender<Trigger>) -> io::Result<()> {
 fn serve_one(client: UnixStream, send: &Sender<Trigger>) -> io::Result<()> {
     client.set_read_timeout(Some(CLIENT_PATIENCE))?;
     client.set_write_timeout(Some(CLIENT_PATIENCE))?;
-    let mut line = String::new();
-    BufReader::new(Read::take(&client, LONGEST_REQUEST)).read_line(&mut line)?;
-    let request = match serde_json::from_str(&line) {
+    let mut line = Vec::new();
+    BufReader::new(Read::take(&client, LONGEST_REQUEST)).read_until(b'\n', &mut line)?;
+    let request = match Request::read(&line) {
         Err(error) => {
             let text = format!("request not understood: {error}");
             return write_line(&client, &Reply::Response(Response { exit: 2, text, value: Value::Null }));
