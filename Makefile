@@ -1,6 +1,7 @@
 # make build   the binary: target/release/netpol-ebpf
 # make demo    two hosts and a firewall in throw-away namespaces (root, under two minutes)
 # make test    everything that can be tested on this machine (root for the packet tests)
+# make fuzz    each parser of what outsiders write, by libFuzzer: FUZZ_SECONDS=60 a target (needs a C++ compiler; no root)
 # make install DESTDIR= PREFIX=/usr
 
 CARGO = tests/cargo.sh
@@ -9,7 +10,7 @@ PREFIX ?= /usr
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 
-.PHONY: all build deps demo test install lint clean
+.PHONY: all build deps demo test fuzz install lint clean
 
 all: build
 
@@ -26,6 +27,10 @@ demo: build
 test: build
 	$(CARGO) test --workspace --locked --no-run
 	NETPOL_BIN=$(abspath $(BIN)) $(CARGO) --root test --workspace --locked --no-fail-fast
+
+fuzz:
+	@tests/install-deps.sh fuzz
+	tests/fuzz/run.sh
 
 lint: deps
 	$(CARGO) fmt --all --check

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what building and testing need and this machine lacks. Debian and Ubuntu: by apt. Elsewhere: says what is missing.
+# Installs what building and testing (with the argument `fuzz`: and fuzzing) need and this machine lacks. Debian and Ubuntu: by apt. Elsewhere: says what is missing.
 set -eu
 
 missing=
@@ -31,6 +31,9 @@ need iproute2 have ip
 need util-linux have nsenter
 need ethtool have ethtool
 need netcat-openbsd have nc
+if [ "${1-}" = fuzz ]; then
+    need g++ have c++
+fi
 
 if [ -z "$missing" ]; then
     exit 0
@@ -39,7 +42,7 @@ if ! command -v apt-get >/dev/null 2>&1; then
     cat >&2 <<EOF
 missing (by their Debian names):$missing
 Install them with your distribution's tool, for example
-  Fedora:  dnf install gcc make clang clang-devel pkgconf elfutils-libelf-devel zlib-devel kernel-headers iproute ethtool nmap-ncat
+  Fedora:  dnf install gcc gcc-c++ make clang clang-devel pkgconf elfutils-libelf-devel zlib-devel kernel-headers iproute ethtool nmap-ncat
   Arch:    pacman -S gcc make clang pkgconf libelf zlib linux-api-headers iproute2 ethtool openbsd-netcat
   NixOS:   nix develop (nix/ of this project)
 EOF

@@ -77,11 +77,55 @@ fn huge_files_are_answered_soon() {
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
+/// As large as a file may be, all of it in one line: naming the places must not cost a walk through the line for each.
+#[test]
+fn longest_lines_with_an_error_at_every_word_are_answered_soon() {
+    let full = netpol_ebpf::source::MAX_POLICY_FILE as usize - 200;
+    let bad = "\"\u{e4}\",";
+    refused_soon(format!("version = 1\n[[set]]\nname = \"s\"\nelements = [{}]\n", bad.repeat(full / bad.len() / 4)).as_bytes());
+    let rule = "{ action = \"allow\" }, ";
+    let rules = rule.repeat(full / rule.len() / 8);
+    let text = format!("version = 1\n[[policy]]\nname = \"p\"\ninterfaces = [\"eth0\"]\ningress = [{rules}]\n");
+    let start = Instant::now();
+    assert_eq!(errors_of(text.as_bytes()), None);
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+}
+
+/// Blocks that no line begins with: where each ends must not be looked for to the end of the file each time.
+#[test]
+fn blocks_that_are_indented_are_answered_soon() {
+    refused_soon(format!("version = 1\n{}", " [[policy]]\n".repeat(90_000)).as_bytes());
+    refused_soon(format!("version = 1\n{}", " [[set]]\n name = \"s\"\n".repeat(60_000)).as_bytes());
+}
+
+#[test]
+fn hundred_thousand_files_are_answered_soon() {
+    let files = |text: fn(usize) -> String| -> Vec<(String, Vec<u8>)> {
+        (0..100_000).map(|n| (format!("{n:06}.toml"), text(n).into_bytes())).collect()
+    };
+    let load_all = |files: &[(String, Vec<u8>)]| {
+        let start = Instant::now();
+        let mut snapshot = Snapshot::of(Path::new("/hostile"), files);
+        let loaded = load(&mut snapshot);
+        let text = loaded.policies.as_ref().err().map(|errors| render(errors, &snapshot, false));
+        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+        (text, snapshot.digest())
+    };
+    assert_eq!(load_all(&files(|_| "version = 1\n".into())).0, None);
+    assert!(load_all(&files(|_| String::new())).0.unwrap().contains("and 99800 more"));
+    assert!(
+        load_all(&files(|n| format!("version = 1\n[[set]]\nname = \"s\"\nelements = [\"10.0.{}.{}\"]\n", n % 250, n / 400))).0.is_some()
+    );
+}
+
 #[test]
 fn strange_bytes_are_refused_with_their_place() {
     assert!(refused_soon(b"version = 1\n# \0\n").contains("a.toml:2:3"));
     assert!(refused_soon(b"\xef\xbb\xbfversion = 1\n").contains("byte order mark"));
     assert!(refused_soon(b"version = 1\nx = \"\xff\"\n").contains("a.toml:2:6"));
+    assert_eq!(errors_of(b"version = 1\r\n[daemon]\r\non_stop = \"keep\"\r\n"), None, "lines as other systems end them");
+    assert!(refused_soon(b"version = 1\r\n\r\nx = 1\r\n").contains("a.toml:3:1"));
+    assert!(refused_soon(b"version = 1\n[daemon]\non_stop = \"keep\"\non_stop = \"keep\"\n").contains("a.toml:4:1"));
     assert!(refused_soon(b"").contains("the file is empty"));
     assert!(refused_soon(&[0; 4096]).contains("NUL"));
     let escape = refused_soon(b"version = 1\n[[set]]\nname = \"\\u001b[2J\\u202e\"\n");

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::cli::binary;
 use crate::net::Net;
+use crate::notified::Notified;
 use crate::{sys, wait};
 
 /// How long a start may take, on a busy machine.
@@ -34,29 +35,40 @@ impl Daemon {
     /// # Errors
     /// Its exit status, or the timeout, with its log.
     pub fn try_start(net: &Net) -> Result<Daemon, String> {
-        let path = net.scratch("notify");
-        if path.exists() {
-            fs::remove_file(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        }
-        let notify = UnixDatagram::bind(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let notify = socket(net)?;
         notify.set_read_timeout(Some(Duration::from_millis(20))).expect("a read timeout");
+        let begin = Instant::now();
+        let mut daemon = Daemon::spawn(net, &[], &[])?;
+        daemon.wait_ready(&notify, begin)?;
+        Ok(daemon)
+    }
+
+    /// Starts it under a service manager that listens to all it says, for as long as the answer lives; does not wait.
+    /// `wrapper` and its arguments stand before the binary, `variables` in its environment.
+    pub fn heard(net: &Net, wrapper: &[&str], variables: &[(&str, &str)]) -> (Daemon, Notified) {
+        let notified = Notified::listen(socket(net).unwrap_or_else(|why| panic!("{why}")));
+        (Daemon::spawn(net, wrapper, variables).unwrap_or_else(|why| panic!("{why}")), notified)
+    }
+
+    fn spawn(net: &Net, wrapper: &[&str], variables: &[(&str, &str)]) -> Result<Daemon, String> {
         let log = net.scratch("daemon.log");
         let file = File::options().create(true).append(true).open(&log).map_err(|e| format!("{}: {e}", log.display()))?;
-        let begin = Instant::now();
+        let binary = binary().display().to_string();
+        let mut words = wrapper.iter().copied().chain([binary.as_str()]);
         let child = net
             .dut
-            .command(&binary().display().to_string())
+            .command(words.next().unwrap_or_default())
+            .args(words)
             .arg("run")
             .args(net.options())
-            .env("NOTIFY_SOCKET", &path)
+            .env("NOTIFY_SOCKET", net.scratch("notify"))
             .env("NO_COLOR", "1")
+            .envs(variables.iter().copied())
             .stdout(file.try_clone().map_err(|e| e.to_string())?)
             .stderr(file)
             .spawn()
             .map_err(|e| e.to_string())?;
-        let mut daemon = Daemon { child, log, ready_after: Duration::ZERO };
-        daemon.wait_ready(&notify, begin)?;
-        Ok(daemon)
+        Ok(Daemon { child, log, ready_after: Duration::ZERO })
     }
 
     fn wait_ready(&mut self, notify: &UnixDatagram, begin: Instant) -> Result<(), String> {
@@ -125,6 +137,15 @@ impl Daemon {
         let end = wait::poll(Duration::from_secs(10), || self.child.try_wait().expect("the state of a child"));
         end.unwrap_or_else(|| panic!("still running 10 s after SIGTERM\n{}", self.log()))
     }
+}
+
+/// The socket that the service manager listens on.
+fn socket(net: &Net) -> Result<UnixDatagram, String> {
+    let path = net.scratch("notify");
+    if path.exists() {
+        fs::remove_file(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    UnixDatagram::bind(&path).map_err(|e| format!("{}: {e}", path.display()))
 }
 
 impl Drop for Daemon {

@@ -4,7 +4,7 @@
 //! `src` namespace --veth-- `dut` namespace (the daemon runs here) --veth-- `dst` namespace:
 //!
 //! - [`net`] makes and removes that world, [`ns`] one namespace of it, [`residue`] finds what was left behind;
-//! - [`daemon`] and [`cli`] run the binary;
+//! - [`daemon`] and [`cli`] run the binary, [`notified`] hears what it tells its service manager;
 //! - [`packet`] builds frames, [`wire`] sends and observes them, [`sock`] holds ordinary sockets, [`flood`] many frames;
 //! - [`policy`] and [`place`] write policies, [`moment`] dates;
 //! - [`bench`] puts these together for the usual question: does this packet pass?
@@ -16,6 +16,7 @@ pub mod family;
 pub mod flood;
 pub mod moment;
 pub mod net;
+pub mod notified;
 pub mod ns;
 pub mod packet;
 pub mod packet_l4;
@@ -33,6 +34,7 @@ pub use cli::Cli;
 pub use daemon::Daemon;
 pub use family::Family;
 pub use net::Net;
+pub use notified::Notified;
 pub use packet::Packet;
 pub use packet_l4::flags;
 pub use place::Place;
