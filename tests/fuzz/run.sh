@@ -22,26 +22,28 @@ flags="--cfg fuzzing -Cpasses=sancov-module"
 for option in level=4 inline-8bit-counters pc-table trace-compares; do
     flags+=" -Cllvm-args=-sanitizer-coverage-$option"
 done
-# libFuzzer's symbols must not be dropped as unused by the linker's garbage collection of sections that only tables refer to.
+# The flags count only for this target: build scripts and what they need are those of `make build`, in the same folder.
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$(cd ../.. && pwd)/target}
 RUSTFLAGS="$flags" ../cargo.sh build --release --locked --target "$host" --bins
+scratch=$CARGO_TARGET_DIR/fuzz
 
 run() { # TARGET
     local target=$1 arguments=()
-    mkdir -p "target/corpus/$target" "artifacts/$target"
-    for folder in "target/corpus/$target" "corpus/$target" "crashes/$target"; do
+    mkdir -p "$scratch/corpus/$target" "artifacts/$target"
+    for folder in "$scratch/corpus/$target" "corpus/$target" "crashes/$target"; do
         [ ! -d "$folder" ] || arguments+=("$folder")
     done
     [ "$target" != policy ] || arguments+=(-dict=toml.dict)
     # An input that takes ten seconds, or memory without end, is a failure like a panic.
-    if ! "target/$host/release/$target" "${arguments[@]}" -artifact_prefix="artifacts/$target/" -max_total_time="$seconds" \
-        -timeout=10 -rss_limit_mb=2048 -max_len=8192 -print_final_stats=1 >"target/$target.log" 2>&1; then
-        tail -n 60 "target/$target.log"
+    if ! "$CARGO_TARGET_DIR/$host/release/$target" "${arguments[@]}" -artifact_prefix="artifacts/$target/" -max_total_time="$seconds" \
+        -timeout=10 -rss_limit_mb=2048 -max_len=8192 -print_final_stats=1 >"$scratch/$target.log" 2>&1; then
+        tail -n 60 "$scratch/$target.log"
         echo "fuzz: $target FAILED; its input is in tests/fuzz/artifacts/$target" >&2
         return 1
     fi
     local runs coverage
-    runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "target/$target.log")
-    coverage=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "target/$target.log" | tail -n 1)
+    runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$scratch/$target.log")
+    coverage=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$scratch/$target.log" | tail -n 1)
     echo "fuzz: $target: $runs inputs in $seconds s, $coverage edges, no failure"
 }
 

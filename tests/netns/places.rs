@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
 use netpol_tests::policy::{allow_port, arriving};
@@ -23,7 +22,7 @@ fn allowing(port: u16) -> String {
 
 fn enforced(bench: &Bench, port: u16, what: &str) -> Duration {
     let begin = Instant::now();
-    wait::until(&format!("{what}: port {port} is allowed"), Duration::from_secs(15), || bench.arrives(&udp_to(Family::V4, port)));
+    wait::until(&format!("{what}: port {port} is allowed"), Duration::from_secs(45), || bench.arrives(&udp_to(Family::V4, port)));
     let time = begin.elapsed();
     assert!(!bench.arrives(&udp_to(Family::V4, port - 1)), "{what}: the former port is denied");
     time
@@ -178,7 +177,9 @@ fn without_inotify_the_directory_is_polled_and_status_says_so() {
     net.write("10-test.toml", &allowing(1000));
     let taken = sys::all_inotify_instances(POOR_USER).expect("inotify instances");
     let (user, begin) = (format!("--reuid={POOR_USER}"), Instant::now());
-    let wrapper = ["setpriv", &user, "--clear-groups", "--inh-caps=+all", "--ambient-caps=+all"];
+    let capabilities = "+bpf,+perfmon,+net_admin,+sys_admin,+dac_override,+lease";
+    let (inherited, ambient) = (format!("--inh-caps={capabilities}"), format!("--ambient-caps={capabilities}"));
+    let wrapper = ["setpriv", &user, "--clear-groups", &inherited, &ambient];
     let (daemon, notified) = Daemon::heard(&net, &wrapper, &[]);
     notified.wait(begin, "READY");
     let bench = Bench::around(net, daemon);

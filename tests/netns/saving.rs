@@ -140,7 +140,7 @@ fn is_at_hand(tool: &str) -> bool {
 
 fn enforced(bench: &Bench, port: u16, what: &str) -> Duration {
     let begin = Instant::now();
-    wait::until(&format!("{what}: port {port} is allowed"), Duration::from_secs(5), || bench.arrives(&udp_to(Family::V4, port)));
+    wait::until(&format!("{what}: port {port} is allowed"), Duration::from_secs(30), || bench.arrives(&udp_to(Family::V4, port)));
     let time = begin.elapsed();
     assert!(!bench.arrives(&udp_to(Family::V4, port - 1)), "{what}: the former port is denied");
     time

@@ -277,15 +277,15 @@ impl Reconciler {
         self.closed = closed;
     }
 
-    /// What is being written is no fault yet: it is one when it lasts.
+    /// Notes why there is nothing to judge, once. What is being written is no fault yet: it is one when it lasts.
     fn moving(&mut self, refusal: Refusal, force: bool) -> Refusal {
-        if !refusal.passing || force {
-            self.moving = None;
-            return self.note(refusal);
-        }
         let since = *self.moving.get_or_insert_with(Instant::now);
         let known = self.last_error.as_deref() == Some(refusal.text.trim_end());
-        if since.elapsed() < MOVING || known { refusal } else { self.note(refusal) }
+        let early = refusal.passing && since.elapsed() < MOVING;
+        if !refusal.passing {
+            self.moving = None;
+        }
+        if force || !(known || early) { self.note(refusal) } else { refusal }
     }
 
     /// Logs a refusal and keeps it for `status`.

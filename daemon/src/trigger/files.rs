@@ -175,9 +175,11 @@ impl State {
     fn take(&mut self, message: Message) -> bool {
         let event = match message {
             Message::Also(directories) => {
+                // What has moved since the last look is a reason for another: after `renew` nobody would know of it.
+                let moved = self.symlinks.have_moved() || self.have_moved();
                 self.also = directories;
                 self.renew();
-                return false;
+                return moved;
             }
             Message::Event(Err(error)) => {
                 warn!("watching files: {error}");
@@ -360,6 +362,26 @@ mod tests {
         assert!(triggers.recv_timeout(Duration::from_secs(1)).is_ok(), "soon");
         fs::write(dir.path().join("two/netpol.d/a.toml"), "x").unwrap();
         assert!(triggers.recv_timeout(Duration::from_secs(2)).is_ok(), "the new directory is watched");
+    }
+
+    #[test]
+    fn link_that_is_swapped_just_before_other_directories_are_named_is_a_reason_to_look() {
+        let dir = tempfile::tempdir().unwrap();
+        let policies = dir.path().join("netpol.d");
+        for store in ["one", "two"] {
+            fs::create_dir_all(dir.path().join(store)).unwrap();
+            fs::write(dir.path().join(store).join("a.toml"), store).unwrap();
+        }
+        fs::create_dir(&policies).unwrap();
+        // Through a link that no event tells of.
+        std::os::unix::fs::symlink("one", dir.path().join("current")).unwrap();
+        std::os::unix::fs::symlink("../current/a.toml", policies.join("a.toml")).unwrap();
+        let (send, triggers) = mpsc::channel();
+        let watch = watch(&policies, send).unwrap();
+        std::os::unix::fs::symlink("two", dir.path().join("new")).unwrap();
+        fs::rename(dir.path().join("new"), dir.path().join("current")).unwrap();
+        watch.also(BTreeSet::from([dir.path().join("one")]));
+        assert!(triggers.recv_timeout(Duration::from_secs(5)).is_ok());
     }
 
     #[test]
