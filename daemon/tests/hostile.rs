@@ -104,7 +104,9 @@ fn errors_in_long_lines_and_indented_blocks_cost_no_walk_each() {
         let rules = "{ action = \"allow\" }, ".repeat(count);
         format!("version = 1\n[[policy]]\nname = \"p\"\ninterfaces = [\"eth0\"]\ningress = [{rules}]\n")
     });
-    costs_grow_with_the_length("policies that no line begins with", 5_000, |count| format!("version = 1\n{}", " [[policy]]\n".repeat(count)));
+    costs_grow_with_the_length("policies that no line begins with", 5_000, |count| {
+        format!("version = 1\n{}", " [[policy]]\n".repeat(count))
+    });
     costs_grow_with_the_length("sets that no line begins with", 5_000, |count| {
         format!("version = 1\n{}", " [[set]]\n name = \"s\"\n".repeat(count))
     });
