@@ -4,6 +4,7 @@
 # make soak    everything at once, for SOAK_MINUTES=60 (root)
 # make soak-reloads   the long forms of the tests of reloads and crashes
 # make test-kernels KERNELS="6.1 newest"   Debian's kernels under qemu run what a kernel can change (x86-64 Debian; downloads)
+# make fuzz    each parser of what outsiders write, by libFuzzer: FUZZ_SECONDS=60 a target (needs a C++ compiler; no root)
 # make install DESTDIR= PREFIX=/usr
 
 CARGO = tests/cargo.sh
@@ -14,7 +15,7 @@ SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 KERNELS ?= 5.10 6.1 6.12 newest
 
-.PHONY: all build deps demo test test-programs test-kernels soak soak-reloads install lint clean
+.PHONY: all build deps demo test test-programs test-kernels fuzz soak soak-reloads install lint clean
 
 all: build
 
@@ -54,6 +55,10 @@ soak: build
 test-kernels: build
 	@tests/install-deps.sh kernels
 	tests/kernels/run.sh $(KERNELS)
+
+fuzz:
+	@tests/install-deps.sh fuzz
+	tests/fuzz/run.sh
 
 lint: deps
 	$(CARGO) fmt --all --check

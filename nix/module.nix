@@ -70,6 +70,7 @@ in
         ExecReload = "${pkgs.coreutils}/bin/kill -HUP $MAINPID";
         Restart = "always";
         RestartSec = 1;
+        WatchdogSec = "2min";
         LimitMEMLOCK = "infinity";
         RuntimeDirectory = "netpol-ebpf";
         StateDirectory = "netpol-ebpf";

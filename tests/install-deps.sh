@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building and testing need and this machine lacks. Debian and Ubuntu: by apt. Elsewhere: says what is missing.
 #
-# Usage: tests/install-deps.sh [kernels]      kernels: also what the kernel matrix needs
+# Usage: tests/install-deps.sh [kernels|fuzz]      and also what the kernel matrix, or fuzzing, needs
 set -eu
 
 missing=
@@ -43,6 +43,9 @@ if [ "${1-}" = kernels ]; then
     need xz-utils have xz
     need zstd have zstd
 fi
+if [ "${1-}" = fuzz ]; then
+    need g++ have c++
+fi
 
 if [ -z "$missing" ]; then
     exit 0
@@ -51,7 +54,7 @@ if ! command -v apt-get >/dev/null 2>&1; then
     cat >&2 <<EOF
 missing (by their Debian names):$missing
 Install them with your distribution's tool, for example
-  Fedora:  dnf install gcc make clang clang-devel pkgconf elfutils-libelf-devel zlib-devel kernel-headers iproute ethtool nmap-ncat nftables
+  Fedora:  dnf install gcc gcc-c++ make clang clang-devel pkgconf elfutils-libelf-devel zlib-devel kernel-headers iproute ethtool nmap-ncat nftables
   Arch:    pacman -S gcc make clang pkgconf libelf zlib linux-api-headers iproute2 ethtool openbsd-netcat nftables
   NixOS:   nix develop (nix/ of this project)
 EOF

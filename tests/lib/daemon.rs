@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::cli::binary;
 use crate::net::Net;
 use crate::machine::patience;
+use crate::notified::Notified;
 use crate::{sys, wait};
 
 /// How long a start may take, on a busy machine.
@@ -65,30 +66,40 @@ impl Daemon {
     }
 
     fn try_start_by(net: &Net, binary: &Path, by: &[&str], prepare: impl FnOnce(&mut Command)) -> Result<Daemon, String> {
-        let path = net.scratch("notify");
-        if path.exists() {
-            fs::remove_file(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        }
-        let notify = UnixDatagram::bind(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let notify = socket(net)?;
         notify.set_read_timeout(Some(Duration::from_millis(20))).expect("a read timeout");
+        let begin = Instant::now();
+        let mut daemon = Daemon::spawn(net, binary, by, prepare)?;
+        daemon.wait_ready(&notify, begin)?;
+        Ok(daemon)
+    }
+
+    /// Starts it under a service manager that listens to all it says, for as long as the answer lives; does not wait.
+    /// `wrapper` and its arguments stand before the binary, `variables` in its environment.
+    pub fn heard(net: &Net, wrapper: &[&str], variables: &[(&str, &str)]) -> (Daemon, Notified) {
+        let notified = Notified::listen(socket(net).unwrap_or_else(|why| panic!("{why}")));
+        let spawned = Daemon::spawn(net, &binary(), wrapper, |command| {
+            command.envs(variables.iter().copied());
+        });
+        (spawned.unwrap_or_else(|why| panic!("{why}")), notified)
+    }
+
+    fn spawn(net: &Net, binary: &Path, by: &[&str], prepare: impl FnOnce(&mut Command)) -> Result<Daemon, String> {
         let log = net.scratch("daemon.log");
         let file = File::options().create(true).append(true).open(&log).map_err(|e| format!("{}: {e}", log.display()))?;
-        let begin = Instant::now();
         let binary = binary.display().to_string();
         let line: Vec<&str> = by.iter().copied().chain([binary.as_str(), "run"]).collect();
         let mut command = net.dut.command(line[0]);
         command
             .args(&line[1..])
             .args(net.options())
-            .env("NOTIFY_SOCKET", &path)
+            .env("NOTIFY_SOCKET", net.scratch("notify"))
             .env("NO_COLOR", "1")
             .stdout(file.try_clone().map_err(|e| e.to_string())?)
             .stderr(file);
         prepare(&mut command);
         let child = command.spawn().map_err(|e| e.to_string())?;
-        let mut daemon = Daemon { child, log, ready_after: Duration::ZERO };
-        daemon.wait_ready(&notify, begin)?;
-        Ok(daemon)
+        Ok(Daemon { child, log, ready_after: Duration::ZERO })
     }
 
     fn wait_ready(&mut self, notify: &UnixDatagram, begin: Instant) -> Result<(), String> {
@@ -172,6 +183,15 @@ impl Daemon {
         let end = wait::poll(Duration::from_secs(10), || self.child.try_wait().expect("the state of a child"));
         end.unwrap_or_else(|| panic!("still running 10 s after SIGTERM\n{}", self.log()))
     }
+}
+
+/// The socket that the service manager listens on.
+fn socket(net: &Net) -> Result<UnixDatagram, String> {
+    let path = net.scratch("notify");
+    if path.exists() {
+        fs::remove_file(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    UnixDatagram::bind(&path).map_err(|e| format!("{}: {e}", path.display()))
 }
 
 impl Drop for Daemon {

@@ -4,7 +4,7 @@
 //! `src` namespace --veth-- `dut` namespace (the daemon runs here) --veth-- `dst` namespace:
 //!
 //! - [`net`] makes and removes that world, [`ns`] one namespace of it, [`residue`] finds what was left behind;
-//! - [`daemon`] and [`cli`] run the binary;
+//! - [`daemon`] and [`cli`] run the binary, [`notified`] hears what it tells its service manager;
 //! - [`packet`] builds frames, [`wire`] sends and observes them, [`offload`] sends those that are many in one;
 //! - [`sock`] holds ordinary sockets, [`delivered`] sees all that a host's stack takes for its own, [`flood`] sends many frames,
 //!   [`hot`] makes interfaces that come under traffic;
@@ -23,6 +23,7 @@ pub mod hot;
 pub mod machine;
 pub mod moment;
 pub mod net;
+pub mod notified;
 pub mod ns;
 pub mod offload;
 pub mod packet;
@@ -44,6 +45,7 @@ pub use cli::Cli;
 pub use daemon::Daemon;
 pub use family::Family;
 pub use net::Net;
+pub use notified::Notified;
 pub use packet::Packet;
 pub use packet_l4::flags;
 pub use place::Place;

@@ -80,6 +80,78 @@ pub fn signal(process: u32, signal: i32) -> io::Result<()> {
     check(unsafe { libc::kill(process as i32, signal) })
 }
 
+/// Holds one thread of a process that the bench started, until dropped; its other threads run on.
+#[derive(Debug)]
+pub struct Held {
+    thread: i32,
+}
+
+impl Held {
+    /// Holds the thread with that number. Only the thread that called this may drop it.
+    ///
+    /// # Errors
+    /// What ptrace(2) or waitpid(2) answers.
+    pub fn hold(thread: u32) -> io::Result<Held> {
+        let thread = thread as i32;
+        let none = std::ptr::null_mut::<libc::c_void>();
+        // SAFETY: PTRACE_SEIZE and PTRACE_INTERRUPT take no memory of ours.
+        let answers =
+            unsafe { [libc::ptrace(libc::PTRACE_SEIZE, thread, none, none), libc::ptrace(libc::PTRACE_INTERRUPT, thread, none, none)] };
+        if answers.iter().any(|answer| *answer < 0) {
+            return Err(io::Error::last_os_error());
+        }
+        let mut status = 0;
+        // SAFETY: `status` is valid for writes.
+        check(unsafe { libc::waitpid(thread, &raw mut status, libc::__WALL) })?;
+        Ok(Held { thread })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let none = std::ptr::null_mut::<libc::c_void>();
+        // SAFETY: PTRACE_DETACH takes no memory of ours. A thread that is gone needs no letting go.
+        unsafe { libc::ptrace(libc::PTRACE_DETACH, self.thread, none, none) };
+    }
+}
+
+/// Takes every inotify instance that a user may have, until the answer is dropped.
+///
+/// # Errors
+/// What setresuid(2) answers, or inotify_init(2) where it is not that there are no more.
+pub fn all_inotify_instances(user: u32) -> io::Result<Vec<OwnedFd>> {
+    let taker = move || {
+        // SAFETY: the raw call takes plain numbers and changes the calling thread alone, which ends here.
+        if unsafe { libc::syscall(libc::SYS_setresuid, user, user, user) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let mut taken = Vec::new();
+        loop {
+            // SAFETY: inotify_init1 takes a plain number.
+            let fd = unsafe { libc::inotify_init1(libc::IN_CLOEXEC) };
+            if fd >= 0 {
+                // SAFETY: `fd` was just opened and has no other owner.
+                taken.push(unsafe { OwnedFd::from_raw_fd(fd) });
+                continue;
+            }
+            let error = io::Error::last_os_error();
+            return if error.raw_os_error() == Some(libc::EMFILE) { Ok(taken) } else { Err(error) };
+        }
+    };
+    std::thread::spawn(taker).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Gives two paths of one file system each other's content, as one step.
+///
+/// # Errors
+/// What renameat2(2) answers.
+pub fn exchange(one: &std::path::Path, other: &std::path::Path) -> io::Result<()> {
+    let path = |path: &std::path::Path| CString::new(path.as_os_str().as_encoded_bytes());
+    let (one, other) = (path(one)?, path(other)?);
+    // SAFETY: both strings end with NUL and outlive the call.
+    check(unsafe { libc::renameat2(libc::AT_FDCWD, one.as_ptr(), libc::AT_FDCWD, other.as_ptr(), libc::RENAME_EXCHANGE) })
+}
+
 /// Keeps the calling thread on one CPU, so that its frames stay in order.
 ///
 /// # Errors

@@ -14,7 +14,7 @@ use crate::kernel;
 use crate::reconcile::{Directories, Kind, Reconciler};
 use crate::report::{outlet, systemd};
 use crate::trigger::control::{Progress, Reply, Request, Response};
-use crate::trigger::{Trigger, control, files, links, metrics, signals};
+use crate::trigger::{Bell, Trigger, control, files, links, metrics, signals};
 
 mod descriptors;
 mod event_log;
@@ -44,10 +44,8 @@ pub(super) fn run(common: &Common) -> anyhow::Result<u8> {
     // Every source is connected before the first look, so that nothing that changes in between is missed.
     signals::watch(send.clone())?;
     let file_watch = files::watch(&common.config_dir, send.clone())?;
-    let link_send = send.clone();
-    let _link_watch = links::watch(move || notify_links(&link_send))?;
-    let route_send = send.clone();
-    let _route_watch = links::watch_routes(move || notify_routes(&route_send))?;
+    let _link_watch = links::watch(ringing(Bell::new(Trigger::Links, send.clone())))?;
+    let _route_watch = links::watch_routes(ringing(Bell::new(Trigger::Routes, send.clone())))?;
     let directories = Directories { config: common.config_dir.clone(), bpffs: common.bpffs.clone(), state: common.state_dir.clone() };
     let mut service = Service {
         reconciler: Reconciler::new(directories),
@@ -57,6 +55,7 @@ pub(super) fn run(common: &Common) -> anyhow::Result<u8> {
         send: send.clone(),
         ready: false,
         retry: None,
+        retry_asked: false,
         routes: None,
         routes_rest: Instant::now(),
     };
@@ -83,15 +82,11 @@ fn lock(directory: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
-fn notify_links(send: &Sender<Trigger>) {
-    if send.send(Trigger::Links).is_err() {
-        // The loop has ended; so will this process.
-    }
-}
-
-fn notify_routes(send: &Sender<Trigger>) {
-    if send.send(Trigger::Routes).is_err() {
-        // As above.
+fn ringing(bell: Bell) -> impl Fn() + Send + 'static {
+    move || {
+        if !bell.ring() {
+            // The loop has ended; so will this process.
+        }
     }
 }
 
@@ -103,6 +98,8 @@ struct Service {
     send: Sender<Trigger>,
     ready: bool,
     retry: Option<Instant>,
+    /// What is tried again was asked for by a signal.
+    retry_asked: bool,
     /// Routes have changed and are to be looked at then.
     routes: Option<Instant>,
     /// They are not looked at before.
@@ -130,6 +127,7 @@ impl Service {
                 self.retry = None;
                 pending.links = true;
                 pending.files = true;
+                pending.reload |= std::mem::take(&mut self.retry_asked);
             }
             if pending.routes && self.routes.is_none() {
                 self.routes = Some(self.routes_rest);
@@ -185,7 +183,10 @@ impl Service {
     fn reload(&mut self, force: bool) {
         match self.reconciler.reload(force) {
             Ok(()) => {}
-            Err(refusal) if refusal.passing => self.retry = Some(Instant::now() + RETRY),
+            Err(refusal) if refusal.passing => {
+                self.retry = Some(Instant::now() + RETRY);
+                self.retry_asked |= force;
+            }
             Err(_) => {} // noted and logged by the reconciler
         }
         self.after_change();
@@ -245,7 +246,10 @@ impl Service {
 
     fn answer(&mut self, request: &Request, tell: &mut dyn FnMut(&str, usize, usize)) -> Response {
         match request {
-            Request::Status => respond(self.reconciler.status()),
+            Request::Status => {
+                self.reconciler.set_watch_trouble(self.file_watch.trouble());
+                respond(self.reconciler.status())
+            }
             Request::Rules => respond(self.reconciler.rules()),
             Request::Metrics => self.reconciler.metrics(),
             Request::SetList => self.reconciler.set_list(),
@@ -332,9 +336,9 @@ impl Pending {
     fn take(&mut self, trigger: Trigger) {
         match trigger {
             Trigger::Files => self.files = true,
-            Trigger::Links => self.links = true,
-            Trigger::Routes => self.routes = true,
-            Trigger::Reload => self.reload = true,
+            Trigger::Links(_) => self.links = true,
+            Trigger::Routes(_) => self.routes = true,
+            Trigger::Reload(_) => self.reload = true,
             Trigger::Stop => self.stop = true,
             Trigger::Control(request, reply) => self.requests.push((request, reply)),
         }

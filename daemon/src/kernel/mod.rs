@@ -48,10 +48,12 @@ mod sys;
 mod test_run;
 #[cfg(test)]
 pub(crate) mod tests;
+mod told;
 #[cfg(test)]
 mod verdicts;
 #[cfg(test)]
 pub(crate) mod witness;
+mod writers;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -65,12 +67,14 @@ use netpol_probes::abi;
 pub use counters::{CounterTotal, ReasonCounts};
 pub use detach::directory as detach_directory;
 pub use error::{Error, Result};
-pub use events::Events;
+pub use events::{Events, event};
 pub use features::{Feature, Features};
 pub use inspect::{Inspection, inspect};
 pub use sets::{Prepared, Standing};
 pub use sys::{boot_time, boot_time_offset};
 pub use test_run::{Entry, Shot, TestRun};
+pub use told::Told;
+pub use writers::is_written;
 
 use crate::compile::routes::{Held, ReversePaths};
 use crate::compile::ruleset::{LinkFacts, Ruleset};

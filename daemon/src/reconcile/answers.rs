@@ -29,6 +29,7 @@ impl Reconciler {
             self.live.iter().flat_map(|live| live.ruleset.links.values().map(|link| interface(link, live, &observed, &totals))).collect();
         let standing =
             self.closed.iter().chain(&self.routes.error).chain(&self.warnings).chain(&self.not_kept).chain(&self.metrics_trouble);
+        let standing = standing.chain(&self.watch_trouble);
         let mut warnings: Vec<String> = standing.cloned().collect();
         match &self.live {
             Some(live) => {

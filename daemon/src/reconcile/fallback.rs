@@ -11,7 +11,7 @@ use log::{error, warn};
 
 use super::{Candidate, Directories, Origin, check};
 use crate::policy;
-use crate::source::{self, Snapshot};
+use crate::source::{self, Snapshot, Trust};
 
 /// Where the last good ruleset is kept.
 pub fn last_good(directories: &Directories) -> PathBuf {
@@ -130,7 +130,8 @@ fn noted_trial(directories: &Directories) -> Option<[u8; 32]> {
 /// What to try, best first.
 pub fn candidates(directories: &Directories) -> Vec<Candidate> {
     // The directory itself may have been refused only for an interface that two of its policies contest: that one is closed then.
-    let directory = source::read(&directories.config).ok().and_then(|mut snapshot| check(&mut snapshot, Origin::Directory).ok());
+    let directory =
+        source::read(&directories.config, Trust::Own).ok().and_then(|mut snapshot| check(&mut snapshot, Origin::Directory).ok());
     directory.into_iter().chain(last_good_candidate(directories)).chain([failsafe_only(directories)]).collect()
 }
 
@@ -150,7 +151,7 @@ pub fn last_good_candidate(directories: &Directories) -> Option<Candidate> {
 
 /// Everything denied on every interface but the loopback device, except failsafe entries of those files that can be read.
 fn failsafe_only(directories: &Directories) -> Candidate {
-    let entries = source::read(&directories.config).map(|snapshot| policy::salvage_failsafe(&snapshot)).unwrap_or_default();
+    let entries = source::read(&directories.config, Trust::Own).map(|snapshot| policy::salvage_failsafe(&snapshot)).unwrap_or_default();
     Candidate {
         origin: Origin::Failsafe,
         policies: Arc::new(policy::failsafe_only(entries)),

@@ -21,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
 
@@ -37,8 +38,11 @@ use crate::policy::{self, judge};
 use crate::report;
 use crate::report::names::SharedNames;
 use crate::schema::render;
-use crate::source::{self, Snapshot};
+use crate::source::{self, Snapshot, SourceError, Trust};
 use crate::trigger::control::Session;
+
+/// Files that have not come to rest after this time are told in `status`.
+const MOVING: Duration = Duration::from_secs(5);
 
 /// Where the daemon works.
 #[derive(Debug, Clone)]
@@ -68,6 +72,8 @@ pub struct Reconciler {
     live: Option<Live>,
     /// Digest of the content that was refused last, so that it is not judged and reported again and again.
     refused: Option<[u8; 32]>,
+    /// Since when the files have not come to rest.
+    moving: Option<Instant>,
     /// What was wrong with the files last; gone with the next good ones.
     last_error: Option<String>,
     /// What was wrong when the interfaces were followed last.
@@ -86,6 +92,8 @@ pub struct Reconciler {
     not_kept: Option<String>,
     /// What keeps the metrics listener from listening.
     metrics_trouble: Option<String>,
+    /// What keeps the file watcher from seeing changes at once.
+    watch_trouble: Vec<String>,
     routes: routes::Following,
     /// How the interfaces of containers and machines were found last.
     claims: BTreeMap<Owner, Claim>,
@@ -103,6 +111,7 @@ impl Reconciler {
             kernel: None,
             live: None,
             refused: None,
+            moving: None,
             last_error: None,
             link_error: None,
             closed: Vec::new(),
@@ -112,6 +121,7 @@ impl Reconciler {
             warnings: Vec::new(),
             not_kept: None,
             metrics_trouble: None,
+            watch_trouble: Vec::new(),
             routes: routes::Following::default(),
             claims: BTreeMap::new(),
             names: SharedNames::default(),
@@ -159,8 +169,18 @@ impl Reconciler {
 
     /// [`Reconciler::reload`], unless that would end this session.
     fn reload_sparing(&mut self, force: bool, session: Option<&Session>) -> Result<(), Refusal> {
-        let mut snapshot = source::read(&self.directories.config).map_err(|error| self.note(Refusal::source(&error)))?;
-        let candidate = match check(&mut snapshot, Origin::Directory) {
+        let mut snapshot =
+            source::read(&self.directories.config, Trust::Own).map_err(|error| self.moving(Refusal::source(&error), force))?;
+        let checked = check(&mut snapshot, Origin::Directory);
+        if let Some(path) = snapshot.writing.take() {
+            let error = SourceError::BeingWritten { path };
+            if !force {
+                return Err(self.moving(Refusal::source(&error), force));
+            }
+            warn!("{error}; it is read as it is, because that was asked for");
+        }
+        self.moving = None;
+        let candidate = match checked {
             Ok(candidate) => candidate,
             Err(refusal) => {
                 let digest = snapshot.digest();
@@ -268,6 +288,17 @@ impl Reconciler {
         self.closed = closed;
     }
 
+    /// Notes why there is nothing to judge, once. What is being written is no fault yet: it is one when it lasts.
+    fn moving(&mut self, refusal: Refusal, force: bool) -> Refusal {
+        let since = *self.moving.get_or_insert_with(Instant::now);
+        let known = self.last_error.as_deref() == Some(refusal.text.trim_end());
+        let early = refusal.passing && since.elapsed() < MOVING;
+        if !refusal.passing {
+            self.moving = None;
+        }
+        if force || !(known || early) { self.note(refusal) } else { refusal }
+    }
+
     /// Logs a refusal and keeps it for `status`.
     fn note(&mut self, refusal: Refusal) -> Refusal {
         if self.live.is_some() {
@@ -371,6 +402,11 @@ impl Reconciler {
     /// What `status` has to say about the metrics listener.
     pub fn set_metrics_trouble(&mut self, trouble: Option<String>) {
         self.metrics_trouble = trouble;
+    }
+
+    /// The same for the file watcher.
+    pub fn set_watch_trouble(&mut self, trouble: Vec<String>) {
+        self.watch_trouble = trouble;
     }
 
     /// Directories of set files.

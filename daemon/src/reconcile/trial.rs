@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{Candidate, Contested, Kind, Live, Origin, Reconciler, Refusal, check, fallback};
 use crate::kernel::{self, Kernel, boot_time};
-use crate::source::{self, Snapshot};
+use crate::source::{self, Snapshot, Trust};
 use crate::trigger::control::Response;
 
 /// A ruleset that waits for confirmation.
@@ -35,7 +35,7 @@ impl Reconciler {
     /// # Errors
     /// The first stage that refused. The running generation is as it was.
     pub fn apply_on_trial(&mut self, seconds: Option<u64>) -> Result<(), Refusal> {
-        let mut snapshot = source::read(&self.directories.config).map_err(|error| self.note(Refusal::source(&error)))?;
+        let mut snapshot = source::read(&self.directories.config, Trust::Own).map_err(|error| self.note(Refusal::source(&error)))?;
         let candidate = check(&mut snapshot, Origin::Directory).map_err(|refusal| self.note(refusal))?;
         let patience = Duration::from_secs(seconds.unwrap_or(candidate.policies.daemon.confirm_timeout));
         let same = self.live.as_ref().is_some_and(|live| live.origin == Origin::Directory && live.digest == candidate.digest);
@@ -43,7 +43,7 @@ impl Reconciler {
         if same && !fresh && self.trial.is_none() {
             return Err(Refusal::nothing_to_try());
         }
-        let deadline = boot_time() + u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX / 2);
+        let deadline = boot_time().saturating_add(u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX / 2));
         // Without this note a restart after the roll-back would take the ruleset for a good one.
         fallback::keep_trial(&self.directories, Some(candidate.digest)).map_err(|error| self.note(Refusal::not_kept(&error)))?;
         if let Err(refusal) = self.enforce(candidate, Contested::Refuse, Some(deadline)) {

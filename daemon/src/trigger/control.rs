@@ -98,6 +98,14 @@ pub enum Lifetime {
 }
 
 impl Request {
+    /// Understands a line.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(line: &[u8]) -> serde_json::Result<Request> {
+        serde_json::from_slice(line)
+    }
+
     /// The command, for the log.
     pub fn name(&self) -> &'static str {
         use Request::*;

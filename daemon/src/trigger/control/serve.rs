@@ -135,10 +135,10 @@ impl Read for Until<'_> {
 
 fn serve_one(client: UnixStream, places: &Places, send: &Sender<Trigger>) -> io::Result<()> {
     client.set_write_timeout(Some(CLIENT_PATIENCE))?;
-    let mut line = String::new();
+    let mut line = Vec::new();
     let reader = Until { client: &client, places, end: Instant::now() + REQUEST_PATIENCE };
-    BufReader::new(reader.take(LONGEST_REQUEST)).read_line(&mut line)?;
-    let request = match serde_json::from_str(&line) {
+    BufReader::new(reader.take(LONGEST_REQUEST)).read_until(b'\n', &mut line)?;
+    let request = match Request::read(&line) {
         Err(error) => {
             let text = format!("request not understood: {error}");
             return write_line(&client, &Reply::Response(Response { exit: 2, text, value: Value::Null }));
