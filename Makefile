@@ -38,6 +38,7 @@ install:
 	install -d -m 0755 $(DESTDIR)$(UNITDIR)
 	sed 's|@PREFIX@|$(PREFIX)|' systemd/netpol-ebpf.service > $(DESTDIR)$(UNITDIR)/netpol-ebpf.service
 	chmod 0644 $(DESTDIR)$(UNITDIR)/netpol-ebpf.service
+	install -D -m 0644 systemd/metrics.conf $(DESTDIR)$(PREFIX)/share/doc/netpol-ebpf/metrics.conf
 	install -d -m 0755 $(DESTDIR)$(SYSCONFDIR)/netpol.d
 	install -D -m 0644 README.md $(DESTDIR)$(PREFIX)/share/doc/netpol-ebpf/README.md
 
