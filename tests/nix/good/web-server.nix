@@ -56,7 +56,7 @@
         direction = "ingress";
         packet = {
           protocol = "tcp";
-          source = "203.0.113.9:40000";
+          source = "9.9.9.9:40000";
           destination = "198.51.100.1:8005";
         };
         expect = "allow";
