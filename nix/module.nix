@@ -1,11 +1,10 @@
 # The NixOS module: policies as attributes or as files, proven while the system is built, enforced before the network comes up.
 #
 # The unit is the one that the package ships. What changes in /etc is a reload, never a restart.
-{
-  config,
-  lib,
-  pkgs,
-  ...
+{ config
+, lib
+, pkgs
+, ...
 }:
 
 let
@@ -21,17 +20,19 @@ let
   daemon = types.written (cfg.daemon // lib.optionalAttrs (failsafe != { }) { inherit failsafe; });
 
   # One file of what is said in options; the loosely typed `settings` are laid over it.
-  document = lib.recursiveUpdate (
-    {
-      version = 1;
-    }
-    // lib.optionalAttrs (daemon != { }) { inherit daemon; }
-    // lib.optionalAttrs (cfg.sets != { }) { set = types.written (lib.attrValues cfg.sets); }
-    // lib.optionalAttrs (cfg.policies != { } || imported != { }) {
-      policy = types.written (lib.attrValues cfg.policies) ++ lib.mapAttrsToList (name: policy: policy // { inherit name; }) imported;
-    }
-    // lib.optionalAttrs (cfg.tests != [ ]) { test = types.written cfg.tests; }
-  ) cfg.settings;
+  document = lib.recursiveUpdate
+    (
+      {
+        version = 1;
+      }
+      // lib.optionalAttrs (daemon != { }) { inherit daemon; }
+      // lib.optionalAttrs (cfg.sets != { }) { set = types.written (lib.attrValues cfg.sets); }
+      // lib.optionalAttrs (cfg.policies != { } || imported != { }) {
+        policy = types.written (lib.attrValues cfg.policies) ++ lib.mapAttrsToList (name: policy: policy // { inherit name; }) imported;
+      }
+      // lib.optionalAttrs (cfg.tests != [ ]) { test = types.written cfg.tests; }
+    )
+    cfg.settings;
 
   file = name: source: {
     name = "${name}.toml";
@@ -78,9 +79,11 @@ let
   reached = port: lib.any (rope: rope.protocol == "tcp" && covers port rope.port) ropes || lib.any (policy: lib.any (lets port) (policy.ingress or [ ])) hosts;
   ssh = config.services.openssh;
 
-  selectors = lib.concatMap (
-    policy: lib.concatMap (rule: [ (rule.source or { }) (rule.destination or { }) ]) ((policy.ingress or [ ]) ++ (policy.egress or [ ]))
-  ) policies;
+  selectors = lib.concatMap
+    (
+      policy: lib.concatMap (rule: [ (rule.source or { }) (rule.destination or { }) ]) ((policy.ingress or [ ]) ++ (policy.egress or [ ]))
+    )
+    policies;
   named =
     lib.concatMap (selector: (selector.sets or [ ]) ++ (selector.not_sets or [ ])) selectors
     ++ lib.concatMap (policy: policy.xdp.deny_sets or [ ]) policies;

@@ -11,10 +11,10 @@ let
     origin: ports:
     lib.concatMap
       (
-        {
-          protocol,
-          key,
-          ranges,
+        { protocol
+        , key
+        , ranges
+        ,
         }:
         let
           opened = (ports.${key} or [ ]) ++ map range (ports.${ranges} or [ ]);
@@ -69,14 +69,16 @@ in
       ];
   };
 }
-// lib.mapAttrs' (
-  name: ports:
-  lib.nameValuePair "nixos-firewall-${name}" {
-    description = "Translated from networking.firewall.interfaces.${name}.";
-    order = 999;
-    interfaces = [ name ];
-    policy_types = [ "ingress" ];
-    dhcp_client = true;
-    ingress = rules "networking.firewall.interfaces.${name}" ports;
-  }
-) (lib.filterAttrs (name: ports: rules "" ports != [ ] && !(builtins.elem name trusted)) (firewall.interfaces or { }))
+  // lib.mapAttrs'
+  (
+    name: ports:
+      lib.nameValuePair "nixos-firewall-${name}" {
+        description = "Translated from networking.firewall.interfaces.${name}.";
+        order = 999;
+        interfaces = [ name ];
+        policy_types = [ "ingress" ];
+        dhcp_client = true;
+        ingress = rules "networking.firewall.interfaces.${name}" ports;
+      }
+  )
+  (lib.filterAttrs (name: ports: rules "" ports != [ ] && !(builtins.elem name trusted)) (firewall.interfaces or { }))

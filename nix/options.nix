@@ -54,24 +54,26 @@ let
   # A key that may be left out is null where nothing is said; `written` takes these out again.
   optionsOf =
     part:
-    lib.mapAttrs (
-      name: written:
-      let
-        key = resolve written;
-        required = builtins.elem name (part.required or [ ]);
-        type = typeOf written;
-      in
-      lib.mkOption (
-        {
-          description =
-            (key.description or "See netpol.d(5).")
-            + lib.optionalString (key ? default) " Where nothing is said: `${builtins.toJSON key.default}`.";
-          type = if required then type else lib.types.nullOr type;
-        }
-        // lib.optionalAttrs (!required) { default = null; }
-        // lib.optionalAttrs (key ? examples) { example = builtins.head key.examples; }
+    lib.mapAttrs
+      (
+        name: written:
+        let
+          key = resolve written;
+          required = builtins.elem name (part.required or [ ]);
+          type = typeOf written;
+        in
+        lib.mkOption (
+          {
+            description =
+              (key.description or "See netpol.d(5).")
+              + lib.optionalString (key ? default) " Where nothing is said: `${builtins.toJSON key.default}`.";
+            type = if required then type else lib.types.nullOr type;
+          }
+          // lib.optionalAttrs (!required) { default = null; }
+          // lib.optionalAttrs (key ? examples) { example = builtins.head key.examples; }
+        )
       )
-    ) part.properties;
+      part.properties;
 
   blocks = schema.properties;
 

@@ -1,15 +1,15 @@
 # The package, to be called with nixpkgs' callPackage.
-{
-  lib,
-  rustPlatform,
-  clang,
-  libclang,
-  elfutils,
-  zlib,
-  linuxHeaders,
-  pkg-config,
-  coreutils,
-  installShellFiles,
+{ lib
+, rustPlatform
+, clang
+, libclang
+, elfutils
+, zlib
+, linuxHeaders
+, pkg-config
+, coreutils
+, installShellFiles
+,
 }:
 
 rustPlatform.buildRustPackage {

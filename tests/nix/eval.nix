@@ -1,9 +1,9 @@
 # The module on the settings of a case: prints what it generates, as data. `nixpkgs`: evaluate with that tree's module system instead of
 # the stand-in.
-{
-  settings,
-  system ? { },
-  nixpkgs ? null,
+{ settings
+, system ? { }
+, nixpkgs ? null
+,
 }:
 
 let

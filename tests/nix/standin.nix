@@ -3,7 +3,6 @@
 let
   inherit (builtins)
     attrNames
-    concatLists
     concatStringsSep
     elem
     elemAt
@@ -162,12 +161,12 @@ in
 
   # What a module makes of settings, beside the rest of a system's configuration.
   evaluate =
-    {
-      module,
-      pkgs,
-      prefix,
-      settings,
-      system,
+    { module
+    , pkgs
+    , prefix
+    , settings
+    , system
+    ,
     }:
     let
       evaluated = import module { inherit lib pkgs config; };

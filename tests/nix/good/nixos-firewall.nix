@@ -6,10 +6,10 @@
     tests =
       map
         (
-          {
-            interface,
-            port,
-            expect,
+          { interface
+          , port
+          , expect
+          ,
           }:
           {
             name = "${interface} ${toString port}";

@@ -4,7 +4,7 @@
     enable = true;
     policies.web = {
       interfaces = [ "eth0" ];
-      ingress = [ { acton = "allow"; } ];
+      ingress = [{ acton = "allow"; }];
     };
   };
 }
