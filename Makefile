@@ -11,6 +11,7 @@ CARGO = tests/cargo.sh
 BIN = target/release/netpol-ebpf
 OTHER = target/other-abi/netpol-ebpf
 PREFIX ?= /usr
+SHARE ?= $(PREFIX)/share
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 KERNELS ?= 5.10 6.1 6.12 newest
@@ -71,8 +72,20 @@ install:
 	install -d -m 0755 $(DESTDIR)$(UNITDIR)
 	sed 's|@PREFIX@|$(PREFIX)|' systemd/netpol-ebpf.service > $(DESTDIR)$(UNITDIR)/netpol-ebpf.service
 	chmod 0644 $(DESTDIR)$(UNITDIR)/netpol-ebpf.service
-	install -d -m 0755 $(DESTDIR)$(SYSCONFDIR)/netpol.d
-	install -D -m 0644 README.md $(DESTDIR)$(PREFIX)/share/doc/netpol-ebpf/README.md
+	install -D -m 0644 systemd/metrics.conf $(DESTDIR)$(SHARE)/doc/netpol-ebpf/metrics.conf
+	install -d -m 0755 $(DESTDIR)$(SYSCONFDIR)/netpol.d $(DESTDIR)$(SHARE)/man/man5 $(DESTDIR)$(SHARE)/man/man8
+	$(BIN) man netpol-ebpf > $(DESTDIR)$(SHARE)/man/man8/netpol-ebpf.8
+	$(BIN) man netpol.d > $(DESTDIR)$(SHARE)/man/man5/netpol.d.5
+	install -d -m 0755 $(DESTDIR)$(SHARE)/bash-completion/completions $(DESTDIR)$(SHARE)/zsh/site-functions \
+	    $(DESTDIR)$(SHARE)/fish/vendor_completions.d
+	$(BIN) completions bash > $(DESTDIR)$(SHARE)/bash-completion/completions/netpol-ebpf
+	$(BIN) completions zsh > $(DESTDIR)$(SHARE)/zsh/site-functions/_netpol-ebpf
+	$(BIN) completions fish > $(DESTDIR)$(SHARE)/fish/vendor_completions.d/netpol-ebpf.fish
+	install -D -m 0644 daemon/src/schema/netpol.schema.json $(DESTDIR)$(SHARE)/netpol-ebpf/netpol.schema.json
+	install -D -m 0644 README.md $(DESTDIR)$(SHARE)/doc/netpol-ebpf/README.md
+	install -d -m 0755 $(DESTDIR)$(SHARE)/doc/netpol-ebpf/examples/lists
+	install -m 0644 examples/*.toml $(DESTDIR)$(SHARE)/doc/netpol-ebpf/examples
+	install -m 0644 examples/lists/*.txt $(DESTDIR)$(SHARE)/doc/netpol-ebpf/examples/lists
 
 clean:
 	$(CARGO) clean

@@ -32,6 +32,7 @@ need libelf-dev header libelf.h
 need zlib1g-dev header zlib.h
 need iproute2 have ip
 need util-linux have nsenter
+need systemd have systemd-analyze
 need ethtool have ethtool
 need netcat-openbsd have nc
 need nftables have nft
