@@ -8,8 +8,8 @@ use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
 use crate::cli::binary;
-use crate::net::Net;
 use crate::machine::patience;
+use crate::net::Net;
 use crate::{sys, wait};
 
 /// How long a start may take, on a busy machine.
