@@ -50,7 +50,7 @@ executables() {
 boot() { # KERNEL RELEASE EXPECT
     local log=$home/$1.log
     cat "$home/tests.cpio" "$home/$2.cpio" > "$home/$1.initrd"
-    nice -n "${GUEST_NICE:-0}" timeout -k 10 "$limit" qemu-system-x86_64 -M q35 -accel "${ACCEL:-tcg}" -cpu max -smp 1 -m 1536 -no-reboot -nic none \
+    nice -n "${GUEST_NICE:-0}" timeout --foreground -k 10 "$limit" qemu-system-x86_64 -M q35 -accel "${ACCEL:-tcg}" -cpu max -smp 1 -m 1536 -no-reboot -nic none \
         -display none -monitor none -serial stdio -kernel "$home/$2/vmlinuz" -initrd "$home/$1.initrd" \
         -append "console=ttyS0 panic=-1 quiet mitigations=off noapic netpol.expect=$3 netpol.only=${ONLY-} netpol.filter=${FILTER-} netpol.slice=$slice netpol.patience=$patience netpol.small=$small netpol.rounds=$rounds netpol.threads=$threads" \
         > "$log" < /dev/null 2> "$home/$1.qemu" || true
@@ -97,8 +97,10 @@ trap 'for process in "${started[@]}"; do kill -- "-$process" 2>/dev/null || true
 for kernel in $kernels; do
     rm -f "$home/$kernel.verdict" "$home/$kernel.log"
 done
+# A process group of their own, so that one signal reaches them all.
 set -m
 (
+    set +m
     for kernel in $kernels; do
         while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do sleep 0.5; done
         prove "$kernel" &

@@ -8,8 +8,8 @@ use std::process::{Child, ChildStderr, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use crate::cli::binary;
-use crate::net::Net;
 use crate::machine::patience;
+use crate::net::Net;
 use crate::notified::Notified;
 use crate::{sys, wait};
 
