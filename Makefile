@@ -1,6 +1,7 @@
 # make build   the binary: target/release/netpol-ebpf
 # make demo    two hosts and a firewall in throw-away namespaces (root, under two minutes)
 # make test    everything that can be tested on this machine (root for the packet tests)
+# make soak    everything at once, for SOAK_MINUTES=60 (root)
 # make install DESTDIR= PREFIX=/usr
 
 CARGO = tests/cargo.sh
@@ -9,7 +10,7 @@ PREFIX ?= /usr
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 
-.PHONY: all build deps demo test install lint clean
+.PHONY: all build deps demo test soak install lint clean
 
 all: build
 
@@ -26,6 +27,12 @@ demo: build
 test: build
 	$(CARGO) test --workspace --locked --no-run
 	NETPOL_BIN=$(abspath $(BIN)) $(CARGO) --root test --workspace --locked --no-fail-fast
+
+# Everything at once for SOAK_MINUTES (an hour), under a flood of SOAK_RATE packets a second. Ctrl-C ends it with its table: cargo and the
+# shell hear none, so that the table still finds its terminal.
+soak: build
+	$(CARGO) test --locked -p netpol-tests --test soak --no-run
+	@trap '' INT; NETPOL_BIN=$(abspath $(BIN)) SOAK_MINUTES=$${SOAK_MINUTES:-60} $(CARGO) --root test --locked -p netpol-tests --test soak
 
 lint: deps
 	$(CARGO) fmt --all --check

@@ -3,14 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
+use netpol_tests::held::memory_kib;
 use netpol_tests::policy::{VERSION, allow_port, arriving};
 use netpol_tests::{Bench, Family, Packet, wait};
-
-fn memory_kib(process: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("its status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
 
 #[test]
 fn links_that_come_and_go_during_reloads_leave_a_working_daemon() {

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::process::{Child, ExitStatus};
+use std::process::{Child, ChildStderr, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use crate::cli::binary;
@@ -12,7 +12,7 @@ use crate::net::Net;
 use crate::{sys, wait};
 
 /// How long a start may take, on a busy machine.
-const START: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_secs(120);
 
 /// A running daemon; killed on drop. What it attached is removed with the namespace.
 #[derive(Debug)]
@@ -34,6 +34,19 @@ impl Daemon {
     /// # Errors
     /// Its exit status, or the timeout, with its log.
     pub fn try_start(net: &Net) -> Result<Daemon, String> {
+        Daemon::try_start_under(net, &[], |_| ())
+    }
+
+    /// Starts it by other programs (`prlimit …`), each of which must become the next, in surroundings that `prepare` changes.
+    pub fn start_under(net: &Net, by: &[&str], prepare: impl FnOnce(&mut Command)) -> Daemon {
+        Daemon::try_start_under(net, by, prepare).unwrap_or_else(|why| panic!("the daemon did not become ready under {by:?}: {why}"))
+    }
+
+    /// The same; an error tells how it ended, with what it wrote.
+    ///
+    /// # Errors
+    /// As [`Daemon::try_start`].
+    pub fn try_start_under(net: &Net, by: &[&str], prepare: impl FnOnce(&mut Command)) -> Result<Daemon, String> {
         let path = net.scratch("notify");
         if path.exists() {
             fs::remove_file(&path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -43,17 +56,18 @@ impl Daemon {
         let log = net.scratch("daemon.log");
         let file = File::options().create(true).append(true).open(&log).map_err(|e| format!("{}: {e}", log.display()))?;
         let begin = Instant::now();
-        let child = net
-            .dut
-            .command(&binary().display().to_string())
-            .arg("run")
+        let binary = binary().display().to_string();
+        let line: Vec<&str> = by.iter().copied().chain([binary.as_str(), "run"]).collect();
+        let mut command = net.dut.command(line[0]);
+        command
+            .args(&line[1..])
             .args(net.options())
             .env("NOTIFY_SOCKET", &path)
             .env("NO_COLOR", "1")
             .stdout(file.try_clone().map_err(|e| e.to_string())?)
-            .stderr(file)
-            .spawn()
-            .map_err(|e| e.to_string())?;
+            .stderr(file);
+        prepare(&mut command);
+        let child = command.spawn().map_err(|e| e.to_string())?;
         let mut daemon = Daemon { child, log, ready_after: Duration::ZERO };
         daemon.wait_ready(&notify, begin)?;
         Ok(daemon)
@@ -112,6 +126,21 @@ impl Daemon {
     pub fn kill(&mut self) {
         self.child.kill().expect("kill -9");
         self.child.wait().expect("the end of a child");
+    }
+
+    /// Stops running, and goes on, without knowing of it.
+    pub fn freeze(&self, frozen: bool) {
+        sys::signal(self.process(), if frozen { libc::SIGSTOP } else { libc::SIGCONT }).expect("a signal");
+    }
+
+    /// Its standard error, where it was given a pipe.
+    pub fn standard_error(&mut self) -> ChildStderr {
+        self.child.stderr.take().expect("a pipe that nobody has taken yet")
+    }
+
+    /// How it ended, where it has within that time.
+    pub fn ended(&mut self, limit: Duration) -> Option<ExitStatus> {
+        wait::poll(limit, || self.child.try_wait().expect("the state of a child"))
     }
 
     /// SIGHUP.

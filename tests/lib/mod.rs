@@ -10,10 +10,12 @@
 //! - [`bench`] puts these together for the usual question: does this packet pass?
 
 pub mod bench;
+pub mod cgroup;
 pub mod cli;
 pub mod daemon;
 pub mod family;
 pub mod flood;
+pub mod held;
 pub mod moment;
 pub mod net;
 pub mod ns;
@@ -24,7 +26,9 @@ pub mod policy;
 pub mod residue;
 pub mod say;
 pub mod sock;
+pub mod standing;
 pub mod sys;
+pub mod sys_bpf;
 pub mod wait;
 pub mod wire;
 

@@ -1,4 +1,5 @@
-//! The few system calls that the standard library does not offer. The only module of the bench with `unsafe`.
+//! The few system calls that the standard library does not offer. With [`crate::sys_bpf`] the only module of the bench
+//! with `unsafe`.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
@@ -6,6 +7,7 @@ use std::fs::File;
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Effective user id of this process.
 pub fn effective_user() -> u32 {
@@ -109,6 +111,29 @@ pub fn receive_buffer(socket: &impl AsRawFd, bytes: i32) -> io::Result<()> {
     // SAFETY: the option's value is an i32 and its size is given.
     let answer = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, (&raw const bytes).cast(), length) };
     check(answer)
+}
+
+/// Set by [`note_interrupt`].
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn note(_signal: libc::c_int) {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
+/// From now on Ctrl-C ends nothing by itself: [`interrupted`] tells of it.
+///
+/// # Errors
+/// What signal(2) answers.
+pub fn note_interrupt() -> io::Result<()> {
+    let handler = note as extern "C" fn(libc::c_int);
+    // SAFETY: the handler only writes an atomic, which is safe in a signal handler.
+    let former = unsafe { libc::signal(libc::SIGINT, handler as libc::sighandler_t) };
+    if former == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Whether there was a Ctrl-C.
+pub fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
 }
 
 fn check(answer: i32) -> io::Result<()> {
