@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::net::BPFFS;
 use crate::{ns, say};
@@ -9,8 +10,11 @@ use crate::{ns, say};
 /// Every name that the bench makes begins so; then follow the process id, `-` and a number.
 pub const PREFIX: &str = "np-test-";
 
+/// Where version 2 is mounted, or the controllers of version 1.
+const CGROUPS: &str = "/sys/fs/cgroup";
+
 /// Places where names with [`PREFIX`] can stand.
-const PLACES: [&str; 3] = ["/run/netns", BPFFS, "/run"];
+const PLACES: [&str; 5] = ["/run/netns", BPFFS, "/run", CGROUPS, "/sys/fs/cgroup/memory"];
 
 /// What was found of one kind, as paths.
 pub fn found(owner: impl Fn(u32) -> bool) -> Vec<PathBuf> {
@@ -23,8 +27,22 @@ pub fn sweep() {
     for path in found(|process| !Path::new(&format!("/proc/{process}")).exists()) {
         if path.starts_with("/run/netns") {
             ns::remove(&path.file_name().unwrap_or_default().to_string_lossy());
+        } else if path.starts_with(CGROUPS) {
+            fs::remove_dir(&path).unwrap_or_else(|error| say::aloud(&format!("{} is left behind: {error}", path.display())));
         } else {
+            unmount_below(&path);
             remove_tree(&path);
+        }
+    }
+}
+
+/// File systems that a test had mounted in its directory.
+fn unmount_below(path: &Path) {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(Path::new);
+    for point in points.filter(|point| point.starts_with(path) && path.starts_with("/run")) {
+        if !Command::new("umount").arg("-l").arg(point).status().is_ok_and(|status| status.success()) {
+            say::aloud(&format!("{} stays mounted", point.display()));
         }
     }
 }

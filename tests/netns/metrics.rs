@@ -38,6 +38,7 @@ fn counters_are_served_and_the_listener_follows_the_policy() {
         page.contains("netpol_rule_packets_total{policy=\"arriving\",direction=\"ingress\",rule=\"one\",action=\"allow\"} 1"),
         "{page}"
     );
+    assert!(page.contains("netpol_log_events_lost_total 0") && page.contains("netpol_log_lines_lost_total 0"), "{page}");
     assert!(get(&bench, 9472, "/").contains("404"));
     bench.net.write("10-test.toml", &serving(9473));
     wait::until("the other port", Duration::from_secs(8), || get(&bench, 9473, "/metrics").contains("200 OK"));
