@@ -35,8 +35,8 @@ pub mod say;
 pub mod sock;
 pub mod standing;
 pub mod sys;
-pub mod sys_packet;
 pub mod sys_bpf;
+pub mod sys_packet;
 pub mod wait;
 pub mod wire;
 
