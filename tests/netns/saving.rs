@@ -117,10 +117,12 @@ fn vim(path: &Path, port: u16, how: &str) {
     with(port, &format!("TERM=dumb timeout 20 vim -Nu NONE -es -c '{how}' -c '%{CHANGE}' -c wq '{}' </dev/null", path.display()));
 }
 
-/// Types into it: search and replace with regular expressions, all of them, save, leave.
+/// Types into it: replace, by a regular expression, all of them, save, leave.
 fn nano(path: &Path, port: u16, options: &str) {
-    let keys = "(sleep 0.4; printf '\\034'; printf 'ports = .[0-9]+.\\r'; printf 'ports = [PORT]\\r'; sleep 0.1; printf 'A'; sleep 0.1; printf '\\017\\r'; sleep 0.2; printf '\\030'; sleep 0.1)";
-    with(port, &format!("{keys} | TERM=xterm timeout 20 script -qec \"nano -I -R {options} '{}'\" /dev/null >/dev/null", path.display()));
+    let typed = ["\\034", "\\033r", "ports = .[0-9]+.\\r", "ports = [PORT]\\r", "A", "\\017\\r", "\\030"];
+    let keys: Vec<String> = typed.iter().map(|keys| format!("printf '{keys}'; sleep 0.3")).collect();
+    let nano = format!("nano -I {options} '{}'", path.display());
+    with(port, &format!("(sleep 1; {}) | TERM=xterm timeout 20 script -qec \"{nano}\" /dev/null >/dev/null", keys.join("; ")));
 }
 
 /// Brings the text with this tool from a file in another directory.
