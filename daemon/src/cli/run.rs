@@ -10,7 +10,7 @@ use log::{error, info, warn};
 use serde_json::{Value, json};
 
 use super::{Common, DONE, UNREACHABLE, detach};
-use crate::reconcile::{Directories, Kind, Reconciler};
+use crate::reconcile::{Directories, Kind, Reconciler, Ways};
 use crate::report::systemd;
 use crate::trigger::control::{Progress, Reply, Request, Response};
 use crate::trigger::{Trigger, control, files, links, metrics, signals};
@@ -19,6 +19,11 @@ mod event_log;
 
 /// Containers and machines that policies name are looked for this often: their managers write their files after the interface appears.
 const OWNERS: Duration = Duration::from_secs(1);
+/// Our attachments are looked at this often: others can take a hook's head, or remove a pin, without any event. What they did is to be
+/// put right within a second.
+const LOOK: Duration = Duration::from_millis(400);
+/// They are not looked at sooner than that again, however often filters change.
+const LOOK_REST: Duration = Duration::from_millis(50);
 /// Expired flows are deleted this often.
 const SWEEP: Duration = Duration::from_secs(5);
 /// After a reload that found the files moving, or did its work half.
@@ -31,18 +36,20 @@ const TELL: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// When the first enforcement is not possible at all, or a trigger cannot be set up.
-pub(super) fn run(common: &Common) -> anyhow::Result<u8> {
+pub(super) fn run(common: &Common, attach: Option<super::Attach>) -> anyhow::Result<u8> {
     let (send, triggers) = mpsc::channel();
     // Every source is connected before the first look, so that nothing that changes in between is missed.
     signals::watch(send.clone())?;
     let file_watch = files::watch(&common.config_dir, send.clone())?;
     let link_send = send.clone();
-    let _link_watch = links::watch(move || notify_links(&link_send))?;
+    let _link_watch = links::watch(move || notify(&link_send, Trigger::Links))?;
     let route_send = send.clone();
-    let _route_watch = links::watch_routes(move || notify_routes(&route_send))?;
+    let _route_watch = links::watch_routes(move || notify(&route_send, Trigger::Routes))?;
+    let filter_send = send.clone();
+    let _filter_watch = links::watch_filters(move || notify(&filter_send, Trigger::Filters))?;
     let directories = Directories { config: common.config_dir.clone(), bpffs: common.bpffs.clone(), state: common.state_dir.clone() };
     let mut service = Service {
-        reconciler: Reconciler::new(directories),
+        reconciler: Reconciler::new(directories, Ways { attach: attach.map(Into::into) }),
         file_watch,
         event_log: None,
         metrics: None,
@@ -51,6 +58,7 @@ pub(super) fn run(common: &Common) -> anyhow::Result<u8> {
         retry: None,
         routes: None,
         routes_rest: Instant::now(),
+        looked: Instant::now(),
     };
     let _lock = lock(&common.runtime_dir)?;
     if let Err(refusal) = service.reconciler.start() {
@@ -74,15 +82,9 @@ fn lock(directory: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
-fn notify_links(send: &Sender<Trigger>) {
-    if send.send(Trigger::Links).is_err() {
+fn notify(send: &Sender<Trigger>, trigger: Trigger) {
+    if send.send(trigger).is_err() {
         // The loop has ended; so will this process.
-    }
-}
-
-fn notify_routes(send: &Sender<Trigger>) {
-    if send.send(Trigger::Routes).is_err() {
-        // As above.
     }
 }
 
@@ -98,6 +100,8 @@ struct Service {
     routes: Option<Instant>,
     /// They are not looked at before.
     routes_rest: Instant,
+    /// Our attachments were looked at then.
+    looked: Instant,
 }
 
 impl Service {
@@ -105,11 +109,13 @@ impl Service {
         let patience = systemd::watchdog().map_or(SWEEP, |interval| SWEEP.min(interval / 3));
         let mut swept = Instant::now();
         let mut looked_for_owners = swept;
+        let mut filters = false;
         loop {
             let idle = if self.reconciler.names_owners() { OWNERS.min(patience) } else { patience };
             let usual = if self.retry.is_some() { RETRY } else { idle };
             let wait = self.reconciler.trial_ends_in().map_or(usual, |left| usual.min(left));
             let wait = self.routes.map_or(wait, |due| wait.min(due.saturating_duration_since(Instant::now())));
+            let wait = wait.min((self.looked + if filters { LOOK_REST } else { LOOK }).saturating_duration_since(Instant::now()));
             let mut pending = Pending::default();
             match triggers.recv_timeout(wait) {
                 Ok(trigger) => pending.take(trigger),
@@ -128,6 +134,13 @@ impl Service {
             if looked_for_owners.elapsed() >= OWNERS {
                 looked_for_owners = Instant::now();
                 pending.links |= self.reconciler.owners_moved();
+            }
+            filters |= pending.filters;
+            if self.looked.elapsed() >= if filters { LOOK_REST } else { LOOK } {
+                filters = false;
+                self.reconciler.tell_neighbours();
+                pending.links |= self.reconciler.moved();
+                self.looked = Instant::now();
             }
             systemd::alive();
             if pending.stop {
@@ -313,6 +326,7 @@ fn respond<T: serde::Serialize>(result: crate::kernel::Result<T>) -> Response {
 struct Pending {
     files: bool,
     links: bool,
+    filters: bool,
     routes: bool,
     reload: bool,
     stop: bool,
@@ -324,6 +338,7 @@ impl Pending {
         match trigger {
             Trigger::Files => self.files = true,
             Trigger::Links => self.links = true,
+            Trigger::Filters => self.filters = true,
             Trigger::Routes => self.routes = true,
             Trigger::Reload => self.reload = true,
             Trigger::Stop => self.stop = true,

@@ -249,14 +249,26 @@ pub fn facts(pins: &Pins, shared: &Maps, objects_digest: &str, number: u32) -> R
     let directory = pins.generation(number);
     let meta = directory.join(META);
     let contents: Option<abi::np_meta> = if meta.exists() { Map::open(META, &meta)?.get(&0u32)? } else { None };
-    let slot = slot(shared, slot_of(number))?;
-    let whole = contents.filter(|_| slot.generation == number);
+    let index = slot_of(number);
+    let slot = slot(shared, index)?;
+    // What others have unpinned is not whole any more; an array of programs that lost its last holder is empty.
+    let callable = |array: &str| Ok::<_, Error>(need(shared, array)?.get::<u32, u32>(&index)?.is_some());
+    let sound = slot.generation == number && is_pinned(pins, number)? && callable("tc_programs")? && callable("xdp_programs")?;
+    let whole = contents.filter(|_| sound);
     Ok(GenerationFacts {
         digest: whole.map(|meta| meta.digest),
         created: whole.map_or(0, |meta| meta.created),
         deadline: if slot.generation == number { slot.deadline } else { 0 },
         programs_current: directory.join(format!("objects-{objects_digest}")).exists(),
     })
+}
+
+/// Whether every map of a generation is still pinned.
+pub fn is_pinned(pins: &Pins, number: u32) -> Result<bool> {
+    let names = pins::names(&pins.generation(number))?;
+    let there = |name: &str| names.binary_search_by(|other| other.as_str().cmp(name)).is_ok();
+    let specs = MAPS.iter().filter(|spec| spec.scope == Scope::Generation).map(|spec| spec.name);
+    Ok(specs.chain([NAMES, META]).all(there))
 }
 
 /// The three counter maps of a generation, opened by their pins.

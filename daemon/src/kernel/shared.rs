@@ -12,7 +12,7 @@ use super::bpf::{self, MapFacts};
 use super::error::{Error, Result};
 use super::maps::Map;
 use super::pins::{self, Pins};
-use super::{detach, objects, sys};
+use super::{detach, objects, recover, sys};
 use crate::compile::ruleset::DeviceKind;
 use crate::policy::model::Hook;
 
@@ -39,11 +39,22 @@ pub fn facts_of(spec: &MapSpec, measured: u32) -> MapFacts {
 /// Adopts or creates every shared map. A flow table of another size is kept, with a warning: its flows are worth more.
 pub fn open_maps(pins: &Pins, connections: u32, half_open: u32, warnings: &mut Vec<String>) -> Result<Maps> {
     let mut maps = Maps::new();
-    for spec in MAPS.iter().filter(|spec| spec.scope == Scope::Shared) {
+    let missing = specs().any(|spec| !pins.shared(spec.name).exists());
+    let mut in_use = if missing { recover::maps_in_use(pins)? } else { BTreeMap::new() };
+    for spec in specs() {
         let measured = if spec.name == "connections" { connections } else { half_open };
+        if let Some(map) = in_use.remove(spec.name).filter(|_| !pins.shared(spec.name).exists()) {
+            bpf::pin(&map, &pins.shared(spec.name))?;
+            warnings.push(format!("the pin of map `{}` was removed; the programs still had it, and it is pinned again", spec.name));
+        }
         maps.insert(spec.name, open_map(pins, spec, measured, warnings)?);
     }
     Ok(maps)
+}
+
+/// The maps that all generations share.
+pub fn specs() -> impl Iterator<Item = &'static MapSpec> {
+    MAPS.iter().filter(|spec| spec.scope == Scope::Shared)
 }
 
 fn open_map(pins: &Pins, spec: &MapSpec, measured: u32, warnings: &mut Vec<String>) -> Result<Map> {
@@ -103,6 +114,17 @@ impl Programs {
             loaded.insert(name, (program, id));
         }
         Ok(Programs { digest, loaded })
+    }
+
+    /// Pins again what is no longer pinned; returns the names.
+    pub fn pin_again(&self, pins: &Pins) -> Result<Vec<String>> {
+        let directory = pins.programs(&self.digest);
+        pins::ensure_directory(&directory)?;
+        let missing: Vec<_> = self.loaded.iter().filter(|(name, _)| !directory.join(name).exists()).collect();
+        for (name, (program, _)) in &missing {
+            bpf::pin(program, &directory.join(name))?;
+        }
+        Ok(missing.iter().map(|(name, _)| (*name).to_string()).collect())
     }
 
     /// Names the objects that they came from.

@@ -108,6 +108,20 @@ pub fn lift_memlock() {
     }
 }
 
+/// Lets this process open as many files as it may: it holds every link of ours.
+pub fn lift_open_files() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is valid for writes.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 || limit.rlim_cur >= limit.rlim_max {
+        return;
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: `limit` is valid for reads.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } != 0 {
+        log::debug!("RLIMIT_NOFILE stays: {}", io::Error::last_os_error());
+    }
+}
+
 /// Kernel's release, as (major, minor).
 pub fn kernel_release() -> Result<(u32, u32)> {
     // SAFETY: all-zero is a valid `utsname`.

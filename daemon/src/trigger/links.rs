@@ -1,4 +1,4 @@
-//! Tells that interfaces or routes appeared, changed or vanished. Says only "look again": what is there is asked for anew.
+//! Tells that interfaces, filters or routes appeared, changed or vanished. Says only "look again": what is there is asked for anew.
 //!
 //! Knows rtnetlink's groups, not its messages. Missed messages are no loss: their overflow is a reason to look again as well.
 
@@ -11,6 +11,8 @@ use netlink_sys::{Socket, SocketAddr};
 
 /// `RTMGRP_LINK` of linux/rtnetlink.h.
 const GROUP_LINK: u32 = 1;
+/// `RTMGRP_TC`.
+const GROUP_FILTERS: u32 = 8;
 /// Routes of both families, nexthop objects (`RTNLGRP_NEXTHOP`), and what takes routes along without a message of their own: links
 /// that go down, addresses that go.
 const GROUPS_ROUTE: u32 = 0x40 | 0x400 | 1 << 31 | GROUP_LINK | 0x10 | 0x100;
@@ -40,6 +42,11 @@ impl LinkWatch {
 /// The subscription exists when this returns: changes after it are told. `notify` should be quick, a send or a flag.
 pub fn watch(notify: impl Fn() + Send + 'static) -> io::Result<LinkWatch> {
     subscribe("links", GROUP_LINK, move |_socket| notify())
+}
+
+/// The same for queueing disciplines and their filters.
+pub fn watch_filters(notify: impl Fn() + Send + 'static) -> io::Result<LinkWatch> {
+    subscribe("filters", GROUP_FILTERS, move |_socket| notify())
 }
 
 /// The same for routes: `notify` is called when a swarm of changes has come to rest, and at least every 80 ms until it has.

@@ -18,6 +18,8 @@ pub enum Trigger {
     Files,
     /// An interface appeared, vanished or changed.
     Links,
+    /// A queueing discipline or filter changed: ours may be among them.
+    Filters,
     /// A route, an address or a nexthop changed.
     Routes,
     /// SIGHUP: reload now, whatever `reload` says.
