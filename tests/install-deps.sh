@@ -31,6 +31,7 @@ need iproute2 have ip
 need util-linux have nsenter
 need ethtool have ethtool
 need netcat-openbsd have nc
+need nftables have nft
 
 if [ -z "$missing" ]; then
     exit 0
@@ -39,8 +40,8 @@ if ! command -v apt-get >/dev/null 2>&1; then
     cat >&2 <<EOF
 missing (by their Debian names):$missing
 Install them with your distribution's tool, for example
-  Fedora:  dnf install gcc make clang clang-devel pkgconf elfutils-libelf-devel zlib-devel kernel-headers iproute ethtool nmap-ncat
-  Arch:    pacman -S gcc make clang pkgconf libelf zlib linux-api-headers iproute2 ethtool openbsd-netcat
+  Fedora:  dnf install gcc make clang clang-devel pkgconf elfutils-libelf-devel zlib-devel kernel-headers iproute ethtool nmap-ncat nftables
+  Arch:    pacman -S gcc make clang pkgconf libelf zlib linux-api-headers iproute2 ethtool openbsd-netcat nftables
   NixOS:   nix develop (nix/ of this project)
 EOF
     exit 1

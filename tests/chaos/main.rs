@@ -6,4 +6,6 @@ mod intruders;
 mod kills;
 mod mixture;
 mod reload_flood;
+mod restarts;
 mod set_kills;
+mod unpinned;

@@ -34,6 +34,14 @@ impl Daemon {
     /// # Errors
     /// Its exit status, or the timeout, with its log.
     pub fn try_start(net: &Net) -> Result<Daemon, String> {
+        Daemon::try_start_as(net, &[])
+    }
+
+    /// The same with more options.
+    ///
+    /// # Errors
+    /// As [`Daemon::try_start`].
+    pub fn try_start_as(net: &Net, options: &[&str]) -> Result<Daemon, String> {
         let path = net.scratch("notify");
         if path.exists() {
             fs::remove_file(&path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -47,6 +55,7 @@ impl Daemon {
             .dut
             .command(&binary().display().to_string())
             .arg("run")
+            .args(options)
             .args(net.options())
             .env("NOTIFY_SOCKET", &path)
             .env("NO_COLOR", "1")

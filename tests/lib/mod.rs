@@ -6,6 +6,7 @@
 //! - [`net`] makes and removes that world, [`ns`] one namespace of it, [`residue`] finds what was left behind;
 //! - [`daemon`] and [`cli`] run the binary;
 //! - [`packet`] builds frames, [`wire`] sends and observes them, [`sock`] holds ordinary sockets, [`flood`] many frames;
+//! - [`foreign`] attaches programs of another tool;
 //! - [`policy`] and [`place`] write policies, [`moment`] dates;
 //! - [`bench`] puts these together for the usual question: does this packet pass?
 
@@ -14,6 +15,7 @@ pub mod cli;
 pub mod daemon;
 pub mod family;
 pub mod flood;
+pub mod foreign;
 pub mod moment;
 pub mod net;
 pub mod ns;

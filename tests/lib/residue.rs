@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use crate::net::BPFFS;
 use crate::{ns, say};
@@ -24,9 +25,16 @@ pub fn sweep() {
         if path.starts_with("/run/netns") {
             ns::remove(&path.file_name().unwrap_or_default().to_string_lossy());
         } else {
+            unmount(&path.join("bpffs"));
             remove_tree(&path);
         }
     }
+}
+
+/// Takes a mount away at once, whoever still uses it; none is no fault.
+pub fn unmount(path: &Path) {
+    let status = Command::new("umount").arg("--lazy").arg(path).stderr(Stdio::null()).status();
+    status.unwrap_or_else(|error| panic!("umount: {error}"));
 }
 
 /// Removes a directory with everything in it, where it exists.

@@ -26,6 +26,13 @@ impl Sender {
         Sender(socket(namespace, link, 0))
     }
 
+    /// The same past tc egress, as a privileged process can.
+    pub fn bypassing_tc(namespace: &Namespace, link: &str) -> Sender {
+        let sender = Sender::open(namespace, link);
+        sys::bypass_tc(&sender.0).expect("PACKET_QDISC_BYPASS");
+        sender
+    }
+
     /// Sends one frame. That it was dropped on its way out (`ENOBUFS`) is an answer like silence.
     pub fn send(&self, frame: &[u8]) {
         match self.0.send(frame) {

@@ -2,6 +2,7 @@
 
 mod hot_plug;
 mod limits;
+mod look;
 mod routes;
 mod save_to_enforced;
 mod start;
