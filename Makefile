@@ -1,15 +1,22 @@
 # make build   the binary: target/release/netpol-ebpf
 # make demo    two hosts and a firewall in throw-away namespaces (root, under two minutes)
 # make test    everything that can be tested on this machine (root for the packet tests)
+# make soak    everything at once, for SOAK_MINUTES=60 (root)
+# make soak-reloads   the long forms of the tests of reloads and crashes
+# make test-kernels KERNELS="6.1 newest"   Debian's kernels under qemu run what a kernel can change (x86-64 Debian; downloads)
+# make fuzz    each parser of what outsiders write, by libFuzzer: FUZZ_SECONDS=60 a target (needs a C++ compiler; no root)
 # make install DESTDIR= PREFIX=/usr
 
 CARGO = tests/cargo.sh
 BIN = target/release/netpol-ebpf
+OTHER = target/other-abi/netpol-ebpf
 PREFIX ?= /usr
+SHARE ?= $(PREFIX)/share
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+KERNELS ?= 5.10 6.1 6.12 newest
 
-.PHONY: all build deps demo test install lint clean
+.PHONY: all build deps demo test test-programs test-kernels fuzz soak soak-reloads install lint clean
 
 all: build
 
@@ -23,9 +30,36 @@ demo: build
 	@NETPOL_BIN=$(abspath $(BIN)) tests/demo.sh
 
 # Unit tests are built with their debug assertions; the packet tests run the binary that is shipped.
-test: build
+test: test-programs
+	NETPOL_BIN=$(abspath $(BIN)) NETPOL_OTHER_BIN=$(abspath $(OTHER)) $(CARGO) --root test --workspace --locked --no-fail-fast
+
+# The second binary has another number of layout (NP_ABI): upgrades and downgrades are tested with it.
+test-programs: build
+	$(CARGO) build --locked -p netpol-ebpf --features other-abi
+	install -D target/debug/netpol-ebpf $(OTHER)
 	$(CARGO) test --workspace --locked --no-run
-	NETPOL_BIN=$(abspath $(BIN)) $(CARGO) --root test --workspace --locked --no-fail-fast
+
+# The long forms of tests that `make test` shortens: all 10,000 reloads, every call, minutes without a daemon. About an hour and a half.
+soak-reloads: test-programs
+	NETPOL_SOAK=1 NETPOL_BIN=$(abspath $(BIN)) NETPOL_OTHER_BIN=$(abspath $(OTHER)) $(CARGO) --root test -p netpol-ebpf --lib --locked \
+		crash_tests -- --nocapture
+	NETPOL_SOAK=1 NETPOL_BIN=$(abspath $(BIN)) NETPOL_OTHER_BIN=$(abspath $(OTHER)) $(CARGO) --root test -p netpol-tests --test chaos \
+		--locked -- --test-threads=1
+
+# Everything at once for SOAK_MINUTES (an hour), under a flood of SOAK_RATE packets a second. Ctrl-C ends it with its table: cargo and the
+# shell hear none, so that the table still finds its terminal.
+soak: build
+	$(CARGO) test --locked -p netpol-tests --test soak --no-run
+	@trap '' INT; NETPOL_BIN=$(abspath $(BIN)) SOAK_MINUTES=$${SOAK_MINUTES:-60} $(CARGO) --root test --locked -p netpol-tests --test soak
+
+# The oldest supported kernel, one of today, the newest; and one that is too old, which the daemon must refuse.
+test-kernels: build
+	@tests/install-deps.sh kernels
+	tests/kernels/run.sh $(KERNELS)
+
+fuzz:
+	@tests/install-deps.sh fuzz
+	tests/fuzz/run.sh
 
 lint: deps
 	$(CARGO) fmt --all --check
@@ -38,8 +72,20 @@ install:
 	install -d -m 0755 $(DESTDIR)$(UNITDIR)
 	sed 's|@PREFIX@|$(PREFIX)|' systemd/netpol-ebpf.service > $(DESTDIR)$(UNITDIR)/netpol-ebpf.service
 	chmod 0644 $(DESTDIR)$(UNITDIR)/netpol-ebpf.service
-	install -d -m 0755 $(DESTDIR)$(SYSCONFDIR)/netpol.d
-	install -D -m 0644 README.md $(DESTDIR)$(PREFIX)/share/doc/netpol-ebpf/README.md
+	install -D -m 0644 systemd/metrics.conf $(DESTDIR)$(SHARE)/doc/netpol-ebpf/metrics.conf
+	install -d -m 0755 $(DESTDIR)$(SYSCONFDIR)/netpol.d $(DESTDIR)$(SHARE)/man/man5 $(DESTDIR)$(SHARE)/man/man8
+	$(BIN) man netpol-ebpf > $(DESTDIR)$(SHARE)/man/man8/netpol-ebpf.8
+	$(BIN) man netpol.d > $(DESTDIR)$(SHARE)/man/man5/netpol.d.5
+	install -d -m 0755 $(DESTDIR)$(SHARE)/bash-completion/completions $(DESTDIR)$(SHARE)/zsh/site-functions \
+	    $(DESTDIR)$(SHARE)/fish/vendor_completions.d
+	$(BIN) completions bash > $(DESTDIR)$(SHARE)/bash-completion/completions/netpol-ebpf
+	$(BIN) completions zsh > $(DESTDIR)$(SHARE)/zsh/site-functions/_netpol-ebpf
+	$(BIN) completions fish > $(DESTDIR)$(SHARE)/fish/vendor_completions.d/netpol-ebpf.fish
+	install -D -m 0644 daemon/src/schema/netpol.schema.json $(DESTDIR)$(SHARE)/netpol-ebpf/netpol.schema.json
+	install -D -m 0644 README.md $(DESTDIR)$(SHARE)/doc/netpol-ebpf/README.md
+	install -d -m 0755 $(DESTDIR)$(SHARE)/doc/netpol-ebpf/examples/lists
+	install -m 0644 examples/*.toml $(DESTDIR)$(SHARE)/doc/netpol-ebpf/examples
+	install -m 0644 examples/lists/*.txt $(DESTDIR)$(SHARE)/doc/netpol-ebpf/examples/lists
 
 clean:
 	$(CARGO) clean

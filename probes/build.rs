@@ -5,7 +5,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-const PROGRAMS: [&str; 5] = ["tc_main", "tc_policy", "tc_epilogue", "xdp_main", "xdp_policy"];
+const PROGRAMS: [&str; 6] = ["tc_main", "tc_policy", "tc_epilogue", "xdp_main", "xdp_policy", "guard"];
 
 const NO_CLANG: &str = "The packet programs are written in C and need clang (14 or later) at build time.
   Debian, Ubuntu:  apt install clang linux-libc-dev
@@ -36,13 +36,20 @@ fn build() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Feature `other-abi`.
+fn other_abi() -> Option<&'static str> {
+    env::var_os("CARGO_FEATURE_OTHER_ABI").map(|_| "-DNP_OTHER_ABI")
+}
+
 /// Rust types of everything in `abi.h` that begins with `np_` or `NP_`.
 fn bindings(out: &Path) -> Result<(), Box<dyn Error>> {
     bindgen::Builder::default()
         .header("bpf/abi.h")
+        .clang_args(other_abi())
         .allowlist_item("(np|NP)_.*")
         .derive_default(true)
         .no_default("np_port_table")
+        .no_default("np_guard")
         .derive_eq(true)
         .derive_hash(true)
         .derive_ord(true)
@@ -88,6 +95,7 @@ fn compile(clang: &str, headers: &[PathBuf], program: &str, out: &Path) -> Resul
     // Nix's compiler wrapper adds hardening options that the BPF target does not know.
     command.env("NIX_HARDENING_ENABLE", "");
     command.args(["-target", if big_endian { "bpfeb" } else { "bpfel" }, "-mcpu=v3"]);
+    command.args(other_abi());
     command.args(["-std=gnu11", "-O2", "-g0", "-Wall", "-Wextra", "-Werror", "-Wno-error=pass-failed", "-fno-stack-protector"]);
     for folder in headers {
         command.arg("-idirafter").arg(folder);

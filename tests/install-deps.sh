@@ -1,5 +1,7 @@
 #!/bin/sh
 # Installs what building and testing need and this machine lacks. Debian and Ubuntu: by apt. Elsewhere: says what is missing.
+#
+# Usage: tests/install-deps.sh [kernels|fuzz]      and also what the kernel matrix, or fuzzing, needs
 set -eu
 
 missing=
@@ -8,7 +10,8 @@ need() { # PACKAGE CHECK…: the package is missing unless the check succeeds
     shift
     "$@" >/dev/null 2>&1 || missing="$missing $package"
 }
-have() { command -v "$1"; }
+have() { PATH=$PATH:/usr/sbin:/sbin command -v "$1"; }
+static_busybox() { test -x /bin/busybox && ! ldd /bin/busybox; }
 header() { printf '#include <%s>\n' "$1" | "${CC:-cc}" -E - ; }
 libclang() {
     for place in "${LIBCLANG_PATH:-/nonexistent}" /usr/lib/llvm-*/lib /usr/lib64 /usr/lib /usr/lib/*-linux-gnu; do
@@ -29,9 +32,21 @@ need libelf-dev header libelf.h
 need zlib1g-dev header zlib.h
 need iproute2 have ip
 need util-linux have nsenter
+need systemd have systemd-analyze
 need ethtool have ethtool
 need netcat-openbsd have nc
 need nftables have nft
+if [ "${1-}" = kernels ]; then
+    need qemu-system-x86 have qemu-system-x86_64
+    need busybox-static static_busybox
+    need cpio have cpio
+    need kmod have depmod
+    need xz-utils have xz
+    need zstd have zstd
+fi
+if [ "${1-}" = fuzz ]; then
+    need g++ have c++
+fi
 
 if [ -z "$missing" ]; then
     exit 0
@@ -40,7 +55,7 @@ if ! command -v apt-get >/dev/null 2>&1; then
     cat >&2 <<EOF
 missing (by their Debian names):$missing
 Install them with your distribution's tool, for example
-  Fedora:  dnf install gcc make clang clang-devel pkgconf elfutils-libelf-devel zlib-devel kernel-headers iproute ethtool nmap-ncat nftables
+  Fedora:  dnf install gcc gcc-c++ make clang clang-devel pkgconf elfutils-libelf-devel zlib-devel kernel-headers iproute ethtool nmap-ncat nftables
   Arch:    pacman -S gcc make clang pkgconf libelf zlib linux-api-headers iproute2 ethtool openbsd-netcat nftables
   NixOS:   nix develop (nix/ of this project)
 EOF

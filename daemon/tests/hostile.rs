@@ -77,11 +77,69 @@ fn huge_files_are_answered_soon() {
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
+/// CPU time of this thread, which other work on the machine does not change.
+fn cpu_time() -> Duration {
+    let stat = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
+}
+
+/// Eight times as much of it may cost eight times as much, and not sixty-four times.
+fn costs_grow_with_the_length(what: &str, few: usize, text: impl Fn(usize) -> String) {
+    let cost = |count: usize| {
+        let (text, start) = (text(count), cpu_time());
+        errors_of(text.as_bytes());
+        cpu_time() - start
+    };
+    cost(few);
+    let (few, many) = (cost(few), cost(8 * few));
+    assert!(many < 20 * few, "{what}: {few:?}, eight times as much: {many:?}");
+}
+
+#[test]
+fn errors_in_long_lines_and_indented_blocks_cost_no_walk_each() {
+    costs_grow_with_the_length("bad elements in one line", 25_000, |count| {
+        format!("version = 1\n[[set]]\nname = \"s\"\nelements = [{}]\n", "\"\u{e4}\",".repeat(count))
+    });
+    costs_grow_with_the_length("rules in one line", 3_000, |count| {
+        let rules = "{ action = \"allow\" }, ".repeat(count);
+        format!("version = 1\n[[policy]]\nname = \"p\"\ninterfaces = [\"eth0\"]\ningress = [{rules}]\n")
+    });
+    costs_grow_with_the_length("policies that no line begins with", 5_000, |count| {
+        format!("version = 1\n{}", " [[policy]]\n".repeat(count))
+    });
+    costs_grow_with_the_length("sets that no line begins with", 5_000, |count| {
+        format!("version = 1\n{}", " [[set]]\n name = \"s\"\n".repeat(count))
+    });
+}
+
+#[test]
+fn hundred_thousand_files_are_answered_soon() {
+    let files = |text: fn(usize) -> String| -> Vec<(String, Vec<u8>)> {
+        (0..100_000).map(|n| (format!("{n:06}.toml"), text(n).into_bytes())).collect()
+    };
+    let load_all = |files: &[(String, Vec<u8>)]| {
+        let start = Instant::now();
+        let mut snapshot = Snapshot::of(Path::new("/hostile"), files);
+        let loaded = load(&mut snapshot);
+        let text = loaded.policies.as_ref().err().map(|errors| render(errors, &snapshot, false));
+        assert!(start.elapsed() < Duration::from_secs(120), "{:?}", start.elapsed());
+        (text, snapshot.digest())
+    };
+    assert_eq!(load_all(&files(|_| "version = 1\n".into())).0, None);
+    assert!(load_all(&files(|_| String::new())).0.unwrap().contains("and 99800 more"));
+    assert!(
+        load_all(&files(|n| format!("version = 1\n[[set]]\nname = \"s\"\nelements = [\"10.0.{}.{}\"]\n", n % 250, n / 400))).0.is_some()
+    );
+}
+
 #[test]
 fn strange_bytes_are_refused_with_their_place() {
     assert!(refused_soon(b"version = 1\n# \0\n").contains("a.toml:2:3"));
     assert!(refused_soon(b"\xef\xbb\xbfversion = 1\n").contains("byte order mark"));
     assert!(refused_soon(b"version = 1\nx = \"\xff\"\n").contains("a.toml:2:6"));
+    assert_eq!(errors_of(b"version = 1\r\n[daemon]\r\non_stop = \"keep\"\r\n"), None, "lines as other systems end them");
+    assert!(refused_soon(b"version = 1\r\n\r\nx = 1\r\n").contains("a.toml:3:1"));
+    assert!(refused_soon(b"version = 1\n[daemon]\non_stop = \"keep\"\non_stop = \"keep\"\n").contains("a.toml:4:1"));
     assert!(refused_soon(b"").contains("the file is empty"));
     assert!(refused_soon(&[0; 4096]).contains("NUL"));
     let escape = refused_soon(b"version = 1\n[[set]]\nname = \"\\u001b[2J\\u202e\"\n");

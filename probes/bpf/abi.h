@@ -14,7 +14,11 @@
 
 #include <linux/types.h>
 
-#define NP_ABI 2
+#ifdef NP_OTHER_ABI /* the second binary of tests of upgrades */
+#define NP_ABI 1003
+#else
+#define NP_ABI 3
+#endif
 
 /* ---- sizes ------------------------------------------------------------------------------------------------ */
 
@@ -44,8 +48,10 @@
 #define NP_HALF_OPEN_RING (1 << 16)
 #define NP_RINGS 2                /* ring_heads: where each ring is written next, then where it is swept next */
 #define NP_MAX_CLASSES (1 << 16)  /* kinds of addresses, in one generation */
+#define NP_MAX_GUARD_NAMES 65536 /* entries of `guard_names`, over all slots */
+#define NP_GUARD_TABLE 65536      /* entries of np_guard.next; a mask + 1 */
 #define NP_MAX_FAILSAFE 64        /* entries: one bit each */
-#define NP_SCRATCH_SIZE 1000     /* bytes of the programs' own per-packet state (state.h); of no interest to the daemon */
+#define NP_SCRATCH_SIZE 1016     /* bytes of the programs' own per-packet state (state.h); of no interest to the daemon */
 #define NP_MAX_REASONS 64         /* counters kept for each hook */
 #define NP_EVENT_RING (1 << 20)   /* bytes */
 #define NP_PORTS 65536
@@ -104,17 +110,24 @@ enum np_reason {
 	NP_R_ARP = 27,               /* anti_spoof.arp: ARP or neighbour discovery that speaks for somebody else */
 	NP_R_BOGON = 28,             /* anti_spoof.bogons */
 	NP_R_SYN_COOKIE = 29,        /* not a refusal: the SYN was answered with a cookie, and its sender has to come back */
-	NP_R_REASONS = 30,           /* number of reasons, not one of them */
+	NP_R_NOT_YET_ENFORCED = 30,  /* a policy selects the interface, and our programs do not judge there yet */
+	NP_R_REASONS = 31,           /* number of reasons, not one of them */
 };
+
+#define NP_LOST_EVENTS (NP_MAX_REASONS - 1) /* in `reasons`, at the place of a reason: packets that were to be logged and found the ring full */
 
 #include "abi_shared.h"
 #include "abi_generation.h"
+#include "abi_guard.h"
 
 #define NP_ASSERT_SIZE(type, size) _Static_assert(sizeof(struct type) == (size), #type " has a hole or has changed")
+_Static_assert(NP_R_REASONS <= NP_LOST_EVENTS, "no room for another reason");
 NP_ASSERT_SIZE(np_word, 16);
 NP_ASSERT_SIZE(np_slot, 32 + 8 * NP_TIMEOUTS);
 NP_ASSERT_SIZE(np_link_key, 8);
-NP_ASSERT_SIZE(np_link, 72);
+NP_ASSERT_SIZE(np_link, 88);
+NP_ASSERT_SIZE(np_guard_key, 24);
+NP_ASSERT_SIZE(np_guard, 8 + 256 + 2 * NP_GUARD_TABLE);
 NP_ASSERT_SIZE(np_bucket_key, 32);
 NP_ASSERT_SIZE(np_route_key, 8);
 NP_ASSERT_SIZE(np_answer, 16);

@@ -61,6 +61,11 @@ struct np_list {
 	__u32 count;
 };
 
+/* The name of an interface: its bytes as they stand in memory, and zeros after them. */
+struct np_name {
+	__u64 part[2];
+};
+
 /* links: hash np_link_key -> np_link. No entry: the interface is not under policy in that generation and is not touched. */
 struct np_link {
 	__u32 chain[2];         /* by hook (ingress, egress): index into chains; NP_NONE = that direction is not isolated */
@@ -75,6 +80,7 @@ struct np_link {
 	__u32 cookie_group;     /* key of `cookie_ports`; NP_NONE = no cookies */
 	__u32 limit_packets;    /* index into limits: arriving IP packets of one source; NP_NONE = no limit */
 	__u32 limit_syns;       /* the same for TCP SYNs */
+	struct np_name name;    /* of the device that this was written for: under another name it is not known yet (guard.c) */
 };
 
 /*
@@ -99,7 +105,7 @@ enum np_flow_state {
 	NP_FLOW_NEW = 0,          /* opened, not answered */
 	NP_FLOW_ANSWERED = 1,     /* TCP: SYN-ACK seen; others: established */
 	NP_FLOW_ESTABLISHED = 2,  /* TCP: handshake complete */
-	NP_FLOW_CLOSING = 3,      /* TCP: one side's FIN is acknowledged */
+	NP_FLOW_CLOSING = 3,      /* TCP: one side's FIN is acknowledged, or a RST was nearly in sequence */
 	NP_FLOW_CLOSED = 4,       /* TCP: both FINs acknowledged, or a RST in sequence */
 };
 
@@ -150,7 +156,7 @@ struct np_fragment {
 
 #define NP_FRAGMENT_LIFE_NS (30ull * 1000000000ull)
 
-/* reasons: per-CPU array[NP_HOOKS * NP_MAX_REASONS] of __u64 packets, index hook * NP_MAX_REASONS + reason. */
+/* reasons: per-CPU array[NP_HOOKS * NP_MAX_REASONS] of __u64 packets, index hook * NP_MAX_REASONS + reason (or NP_LOST_EVENTS). */
 
 /* events: ring buffer. Packets that a policy asked to log. */
 struct np_event {

@@ -109,7 +109,7 @@ INLINE int np_resize(struct __sk_buff *ctx, __u32 size)
 }
 
 /* L4 of the answer, at `offset`. */
-INLINE long np_store_body(struct __sk_buff *ctx, struct np_answer_work *work, __u32 offset)
+INLINE long np_store_body(struct __sk_buff *ctx, struct np_state *st, struct np_answer_work *work, __u32 offset)
 {
 	__u32 last = work->quoted - 1;
 
@@ -119,11 +119,13 @@ INLINE long np_store_body(struct __sk_buff *ctx, struct np_answer_work *work, __
 		return -1;
 	if (bpf_skb_store_bytes(ctx, offset, &work->icmp, sizeof(work->icmp), BPF_F_INVALIDATE_HASH))
 		return -1;
+	/* Bounded where it is used: verifiers before 6.8 forget the bounds of a number that was kept on the stack. */
+	last = FORGET(st->forgotten, last) & (NP_QUOTE - 1);
 	return bpf_skb_store_bytes(ctx, offset + sizeof(work->icmp), work->quote, last + 1, BPF_F_INVALIDATE_HASH);
 }
 
 /* Writes the answer over the packet. 0 = it is half a packet now and may only be dropped. */
-INLINE int np_store_answer(struct __sk_buff *ctx, const struct np_state *st, struct np_answer_work *work)
+INLINE int np_store_answer(struct __sk_buff *ctx, struct np_state *st, struct np_answer_work *work)
 {
 	__u32 offset = st->l3_offset ? NP_ETHERNET : 0;
 
@@ -140,7 +142,7 @@ INLINE int np_store_answer(struct __sk_buff *ctx, const struct np_state *st, str
 			return 0;
 		offset += sizeof(work->ip4);
 	}
-	return np_store_body(ctx, work, offset) == 0 && np_restore_tags(ctx, work);
+	return np_store_body(ctx, st, work, offset) == 0 && np_restore_tags(ctx, work);
 }
 
 /*

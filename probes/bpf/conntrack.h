@@ -68,15 +68,32 @@ INLINE void np_confirm_fin(struct np_flow *flow, __u32 side, __u32 ack)
 		flow->state = np_state_by_fins(flow);
 }
 
-/* A RST closes the flow only if its sender can see the flow (RFC 5961 section 3.2, in its strict form). */
-INLINE int np_resets(const struct np_flow *flow, const struct np_state *st, __u32 side)
+/*
+ * A flow that a RST may have ended: its number was not the one that the other side waits for, but not far beyond. It lives no
+ * longer than one that closes, until either side goes on.
+ */
+INLINE int np_is_doubtful(const struct np_flow *flow)
 {
-	__u32 mine = side ? flow->ack[1] : flow->ack[0];
+	return flow->state == NP_FLOW_CLOSING && !(flow->fins & 0xc);
+}
+
+/* What a window holds without scaling: so much may have been sent and not acknowledged when a RST follows it. */
+#define NP_RST_REACH 0x10000
+
+/*
+ * A RST closes the flow only if its sender can see the flow: its number is what the other side has acknowledged last (RFC 5961
+ * section 3.2, in its strict form). What its own side is said to have sent proves nothing: whoever forges a RST forges that too.
+ */
+INLINE void np_reset_flow(struct np_flow *flow, const struct np_state *st, __u32 side)
+{
 	__u32 theirs = side ? flow->ack[0] : flow->ack[1];
 
-	if ((flow->acks & (side ? 1 : 2)) && st->seq == theirs)
-		return 1;
-	return (st->packet.tcp_flags & NP_ACK) && (flow->acks & (side ? 2 : 1)) && st->ack == mine;
+	if (!(flow->acks & (side ? 1 : 2)))
+		return;
+	if (st->seq == theirs)
+		flow->state = NP_FLOW_CLOSED;
+	else if (flow->state == NP_FLOW_ESTABLISHED && st->seq - theirs < NP_RST_REACH)
+		flow->state = NP_FLOW_CLOSING;
 }
 
 INLINE void np_note_ack(struct np_flow *flow, const struct np_state *st, __u32 side)
@@ -92,10 +109,11 @@ INLINE void np_track_segment(struct np_flow *flow, const struct np_state *st, __
 	__u8 flags = st->packet.tcp_flags;
 
 	if (flags & NP_RST) {
-		if (np_resets(flow, st, side))
-			flow->state = NP_FLOW_CLOSED;
+		np_reset_flow(flow, st, side);
 		return;
 	}
+	if (np_is_doubtful(flow))
+		flow->state = NP_FLOW_ESTABLISHED;
 	if (flags & NP_FIN) {
 		flow->fin[MASKED(side, 1)] = st->seq + st->payload + 1 + !!(flags & NP_SYN);
 		flow->fins |= np_fin_sent(side);

@@ -59,12 +59,14 @@ INLINE int np_is_for_this_host(const struct np_tuple *t)
 INLINE __s64 np_bake_cookie(struct xdp_md *ctx, struct np_state *st)
 {
 	const struct np_tuple *t = &st->packet;
-	__u32 size = FORGET(st->forgotten, st->l4_bytes - st->payload);
+	/* Its options are counted, not the header: verifiers before 6.10 do not see what a range check of a difference says of the number. */
+	__u32 options = FORGET(st->forgotten, st->l4_bytes - st->payload - sizeof(struct np_tcp));
+	__u32 size = sizeof(struct np_tcp) + options;
 	struct bpf_sock *socket;
 	union np_ip ip;
 	__s64 cookie;
 
-	if (size < sizeof(struct np_tcp) || size > NP_MAX_TCP_HEADER)
+	if (options > NP_MAX_TCP_HEADER - sizeof(struct np_tcp))
 		return -1;
 	if (bpf_xdp_load_bytes(ctx, st->l4_offset, st->buffer, size))
 		return -1;

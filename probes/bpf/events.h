@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/* Events for the daemon; a full ring never holds up a packet. */
+/* Events for the daemon; a full ring never holds up a packet: what is lost is counted. */
 #ifndef NETPOL_EVENTS_H
 #define NETPOL_EVENTS_H
 
 #include "maps.h"
 #include "state.h"
+#include "verdict.h"
 
 MAP_EVENTS;
 
@@ -45,7 +46,8 @@ INLINE void np_fill_event(struct np_state *st, __u32 rule, __u8 reason, __u8 aud
 INLINE void np_send_event(struct np_state *st, __u32 rule, __u8 reason, __u8 audit)
 {
 	np_fill_event(st, rule, reason, audit);
-	bpf_ringbuf_output(&events, &st->event, sizeof(st->event), 0);
+	if (bpf_ringbuf_output(&events, &st->event, sizeof(st->event), 0))
+		np_count(st->packet.hook & 1, NP_LOST_EVENTS);
 }
 
 /* What was asked for of the packet itself, and what policies in audit mode would have said of it. */

@@ -50,33 +50,46 @@ INLINE int np_select_link(struct np_state *st, __u32 ifindex)
 	return NP_JUDGE;
 }
 
+/* Which of the two generations of a word counts. *now = boot time, ns; null: it is asked for where it matters. */
+INLINE int np_judging(__u64 both, const __u64 *now, __u32 *judging, struct np_slot **selected)
+{
+	struct np_slot *slot;
+
+	*judging = (__u32)both;
+	if (!*judging)
+		return NP_UNTOUCHED;
+	slot = np_slot_of(*judging);
+	if (!slot)
+		return NP_BROKEN;
+	/* Unconfirmed and overdue: the former generation counts again, even if no daemon is alive to say so. */
+	if (slot->deadline && (now ? *now : bpf_ktime_get_boot_ns()) > slot->deadline) {
+		*judging = both >> 32;
+		if (!*judging)
+			return NP_UNTOUCHED;
+		slot = np_slot_of(*judging);
+		if (!slot)
+			return NP_BROKEN;
+	}
+	*selected = slot;
+	return NP_JUDGE;
+}
+
 /* *selected = the slot, where the answer is NP_JUDGE. */
 INLINE int np_select(struct np_state *st, __u32 ifindex, struct np_slot **selected)
 {
 	__u32 zero = 0;
 	struct np_word *word = bpf_map_lookup_elem(&generation, &zero);
-	struct np_slot *slot;
+	struct np_slot *slot = 0;
 	__u64 both;
+	int judged;
 
 	if (!word)
 		return NP_BROKEN;
 	both = *(volatile __u64 *)&word->generations;
 	st->epoch = *(volatile __u32 *)&word->set_epoch;
-	st->generation = (__u32)both;
-	if (!st->generation)
-		return NP_UNTOUCHED;
-	slot = np_slot_of(st->generation);
-	if (!slot)
-		return NP_BROKEN;
-	/* Unconfirmed and overdue: the former generation counts again, even if no daemon is alive to say so. */
-	if (slot->deadline && st->now > slot->deadline) {
-		st->generation = both >> 32;
-		if (!st->generation)
-			return NP_UNTOUCHED;
-		slot = np_slot_of(st->generation);
-		if (!slot)
-			return NP_BROKEN;
-	}
+	judged = np_judging(both, &st->now, &st->generation, &slot);
+	if (judged != NP_JUDGE || !slot)
+		return judged;
 	st->slot = st->generation % NP_SLOTS;
 	st->slot_flags = slot->flags | (slot->deadline ? NP_SLOT_TRIAL : 0);
 	*selected = slot;

@@ -55,6 +55,8 @@ struct np_map_definition {
 #define MAP_ANSWERS NP_MAP(answers, LRU_HASH, 4, sizeof(struct np_answer), NP_MAX_ANSWERS, 0)
 #define MAP_ANSWER_SCRATCH NP_MAP(answer_scratch, PERCPU_ARRAY, 4, NP_ANSWER_SCRATCH_SIZE, 1, 0)
 #define MAP_REASONS NP_MAP(reasons, PERCPU_ARRAY, 4, 8, NP_HOOKS * NP_MAX_REASONS, 0)
+#define MAP_GUARDS NP_MAP(guards, ARRAY, 4, sizeof(struct np_guard), NP_SLOTS, 0)
+#define MAP_GUARD_NAMES NP_MAP(guard_names, HASH, sizeof(struct np_guard_key), 4, NP_MAX_GUARD_NAMES, BPF_F_NO_PREALLOC)
 #define MAP_EVENTS NP_MAP(events, RINGBUF, 0, 0, NP_EVENT_RING, 0)
 #define MAP_TC_SCRATCH NP_MAP(tc_scratch, PERCPU_ARRAY, 4, NP_SCRATCH_SIZE, 1, 0)
 #define MAP_XDP_SCRATCH NP_MAP(xdp_scratch, PERCPU_ARRAY, 4, NP_SCRATCH_SIZE, 1, 0)

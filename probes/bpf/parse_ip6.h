@@ -32,21 +32,31 @@ struct np_chain6 {
 /* AH and ESP are not among them: they end the walk and are the protocol. */
 INLINE int np_is_extension(__u32 next)
 {
-	return next == 0 || next == NP_IP6_ROUTING || next == NP_IP6_FRAGMENT || next == 60 || next == 135 || next == 139 ||
-	       next == 140;
+	return next == 0 || next == NP_IP6_ROUTING || next == NP_IP6_FRAGMENT || next == 60;
 }
 
-/* The fragment header at `bytes` (its first 8). An atomic fragment (RFC 6946) is a whole packet. */
+/*
+ * Mobility, HIP and shim6: receivers take them for protocols and deliver them to whoever listens, whatever follows. Some may go on
+ * behind them. Neither is hidden from the rules if nothing follows (RFC 6275 section 6.1.1 and RFC 7401 section 5.1 ask for that).
+ */
+INLINE int np_may_go_on(__u32 protocol)
+{
+	return protocol == 135 || protocol == 139 || protocol == 140;
+}
+
+/*
+ * The fragment header at `bytes` (its first 8). An atomic fragment (RFC 6946) is a whole packet: behind the header of a fragment
+ * it changes nothing, so that the verdict is remembered for the datagram that will be put together.
+ */
 INLINE void np_note_fragment6(struct np_chain6 *chain, const __u8 *bytes)
 {
 	__u32 field = (__u32)bytes[2] << 8 | bytes[3];
 
+	if (!(field & 0xfff9))
+		return;
 	chain->id = (__u32)bytes[4] << 24 | (__u32)bytes[5] << 16 | (__u32)bytes[6] << 8 | bytes[7];
 	chain->fragment_offset = field & 0xfff8;
-	if (field & 0xfff8)
-		chain->part = NP_LATER;
-	else if (field & 1)
-		chain->part = NP_FIRST;
+	chain->part = field & 0xfff8 ? NP_LATER : NP_FIRST;
 }
 
 INLINE __u32 np_walk_headers(np_ctx *ctx, struct np_state *st, struct np_chain6 *chain)
@@ -89,6 +99,20 @@ INLINE __u32 np_walk_headers(np_ctx *ctx, struct np_state *st, struct np_chain6 
 	return 0;
 }
 
+INLINE __u32 np_check_last_header(np_ctx *ctx, struct np_state *st, const struct np_chain6 *chain)
+{
+	__u8 *bytes;
+
+	if (chain->part == NP_LATER || !np_may_go_on(chain->next))
+		return 0;
+	if (chain->offset + 8 > chain->end)
+		return NP_R_MALFORMED;
+	bytes = np_header(ctx, chain->offset, 8, st->buffer);
+	if (!bytes)
+		return NP_R_UNREADABLE;
+	return bytes[0] == NP_IP6_NONE ? 0 : NP_R_EXTENSION_HEADERS;
+}
+
 INLINE void np_keep_ip6(struct np_state *st, const struct np_ip6 *ip)
 {
 	struct np_tuple *t = &st->packet;
@@ -124,6 +148,8 @@ INLINE __u32 np_parse_ip6(np_ctx *ctx, struct np_state *st, __u32 offset)
 	chain.offset = offset + sizeof(*ip);
 	chain.end = chain.offset + payload;
 	reason = np_walk_headers(ctx, st, &chain);
+	if (!reason)
+		reason = np_check_last_header(ctx, st, &chain);
 	if (reason)
 		return reason;
 	st->packet.protocol = chain.next;

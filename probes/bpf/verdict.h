@@ -18,13 +18,18 @@ MAP_REASONS;
 #define NP_VERDICT_REDIRECT 7 /* TC_ACT_REDIRECT: the packet has become an answer */
 #endif
 
-INLINE int np_finish(__u32 hook, __u32 reason)
+INLINE void np_count(__u32 hook, __u32 reason)
 {
 	__u32 index = hook * NP_MAX_REASONS + (reason & (NP_MAX_REASONS - 1));
 	__u64 *packets = bpf_map_lookup_elem(&reasons, &index);
 
 	if (packets)
 		*packets += 1;
+}
+
+INLINE int np_finish(__u32 hook, __u32 reason)
+{
+	np_count(hook, reason);
 	return reason == NP_ACCEPTED ? NP_VERDICT_PASS : NP_VERDICT_DROP;
 }
 

@@ -77,7 +77,7 @@ pub const SET_CONTENT: MapSpec =
 
 /// Every map, those that all generations share first. `rule_base` and `meta` are the daemon's own: no program reads them.
 #[rustfmt::skip]
-pub const MAPS: [MapSpec; 50] = [
+pub const MAPS: [MapSpec; 52] = [
     spec(Shared, "generation", Kind::Array, 4, size_of::<abi::np_word>(), Fixed(1), MMAPABLE),
     spec(Shared, "slots", Kind::Array, 4, size_of::<abi::np_slot>(), Fixed(abi::NP_SLOTS), 0),
     spec(Shared, "links", Kind::Hash, size_of::<abi::np_link_key>(), size_of::<abi::np_link>(), Fixed(abi::NP_MAX_LINKS), 0),
@@ -94,6 +94,8 @@ pub const MAPS: [MapSpec; 50] = [
     spec(Shared, "answers", Kind::LruHash, 4, size_of::<abi::np_answer>(), Fixed(abi::NP_MAX_ANSWERS), 0),
     spec(Shared, "answer_scratch", Kind::PerCpuArray, 4, abi::NP_ANSWER_SCRATCH_SIZE as usize, Fixed(1), 0),
     spec(Shared, "reasons", Kind::PerCpuArray, 4, 8, Fixed(abi::NP_HOOKS * abi::NP_MAX_REASONS), 0),
+    spec(Shared, "guards", Kind::Array, 4, size_of::<abi::np_guard>(), Fixed(abi::NP_SLOTS), 0),
+    spec(Shared, "guard_names", Kind::Hash, size_of::<abi::np_guard_key>(), 4, Fixed(abi::NP_MAX_GUARD_NAMES), NO_PREALLOC),
     spec(Shared, "events", Kind::RingBuffer, 0, 0, Fixed(abi::NP_EVENT_RING), 0),
     spec(Shared, "tc_scratch", Kind::PerCpuArray, 4, abi::NP_SCRATCH_SIZE as usize, Fixed(1), 0),
     spec(Shared, "xdp_scratch", Kind::PerCpuArray, 4, abi::NP_SCRATCH_SIZE as usize, Fixed(1), 0),

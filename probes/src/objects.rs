@@ -145,5 +145,15 @@ pub const XDP_POLICY: Object = Object {
     ],
 };
 
+/// What netfilter runs for every IP packet of the host, of interfaces that our other programs do not judge yet; one copy for all
+/// generations. Kernels before 6.4 have no such programs and are never given it.
+pub const GUARD: Object = Object {
+    name: "guard",
+    bytes: object!("guard.o"),
+    loader: Loader::Libbpf,
+    programs: &["np_guard_in", "np_guard_out"],
+    maps: &["generation", "slots", "links", "guards", "guard_names", "reasons"],
+};
+
 /// All of them.
-pub const OBJECTS: [Object; 5] = [TC_MAIN, TC_POLICY, TC_EPILOGUE, XDP_MAIN, XDP_POLICY];
+pub const OBJECTS: [Object; 6] = [TC_MAIN, TC_POLICY, TC_EPILOGUE, XDP_MAIN, XDP_POLICY, GUARD];

@@ -75,7 +75,11 @@ fn objects_name_exactly_their_maps() {
 #[test]
 fn objects_name_exactly_their_programs() {
     for object in &OBJECTS {
-        let prefix = if object.loader == Loader::Redbpf { "xdp/" } else { "classifier/" };
+        let prefix = match (object.loader, object.name) {
+            (Loader::Redbpf, _) => "xdp/",
+            (_, "guard") => "netfilter/",
+            _ => "classifier/",
+        };
         let mut found: Vec<String> =
             sections(object.bytes).iter().filter_map(|section| section.name.strip_prefix(prefix).map(str::to_owned)).collect();
         let mut named: Vec<&str> = object.programs.to_vec();

@@ -5,24 +5,20 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use netpol_tests::held::memory_kib;
 use netpol_tests::net::batch;
 use netpol_tests::policy::{VERSION, allow_port, arriving};
 use netpol_tests::residue::files_below;
 use netpol_tests::sys::{packet_socket, send_out, stay_on_cpu};
-use netpol_tests::{Bench, Family, Packet, say, sock, wait};
-
-fn memory_kib(process: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("its status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
+use netpol_tests::{Bench, Family, Packet, machine, say, sock, wait};
 
 #[test]
 fn links_that_come_and_go_during_reloads_leave_a_working_daemon() {
     let hot = format!("{VERSION}[[policy]]\nname = \"hot\"\ninterfaces = [\"hot*\"]\npolicy_types = [\"ingress\"]\n");
     let Some(mut bench) = Bench::start(&arriving(&allow_port("a", "udp", 1))) else { return };
     bench.net.write("20-hot.toml", &hot);
-    for n in 0..40u16 {
+    let links = machine::times(40, 8) as u16;
+    for n in 0..links {
         bench.net.dut.ip("link add hot0 type veth peer name peer0");
         bench.net.dut.ip("link set hot0 up");
         if n % 4 == 0 {
@@ -33,8 +29,9 @@ fn links_that_come_and_go_during_reloads_leave_a_working_daemon() {
     assert!(bench.daemon.lives(), "{}", bench.daemon.log());
     let f = Family::V4;
     let passes = |bench: &Bench, port| bench.arrives(&Packet::udp(f.at(1, 2, 4000), f.at(1, 1, port)));
-    wait::until("the last file is enforced", Duration::from_secs(10), || passes(&bench, 136));
-    assert!(!passes(&bench, 132), "the former one is not");
+    let last = 100 + (links - 1) / 4 * 4;
+    wait::until("the last file is enforced", Duration::from_secs(10), || passes(&bench, last));
+    assert!(!passes(&bench, last - 4), "the former one is not");
     assert_eq!(bench.cli().status()["state"], "ok", "{}", bench.cli().status());
 }
 
@@ -133,29 +130,31 @@ fn hangups_by_the_thousand_are_coalesced_and_cost_no_memory() {
     }
     std::thread::sleep(Duration::from_secs(1));
     let before = memory_kib(bench.daemon.process());
-    for _ in 0..2000 {
+    let hangups = machine::times(2000, 100);
+    for _ in 0..hangups {
         bench.daemon.reload();
         std::thread::sleep(Duration::from_micros(500));
     }
     std::thread::sleep(Duration::from_secs(1));
     assert!(bench.daemon.lives());
     let after = memory_kib(bench.daemon.process());
-    assert!(after < before + 8192, "{before} KiB before, {after} KiB after 2,000 hang-ups");
+    assert!(after < before + 8192, "{before} KiB before, {after} KiB after {hangups} hang-ups");
     bench.change(&arriving(&allow_port("b", "udp", 2)));
 }
 
 #[test]
 fn files_touched_by_the_thousand_end_at_what_is_on_disk() {
     let Some(bench) = Bench::start(&arriving(&allow_port("a", "udp", 1))) else { return };
-    for n in 0..3000 {
+    let writes = machine::times(3000, 100) as u16;
+    for n in 0..writes {
         let path = bench.net.policy_dir().join(format!("x{}.txt", n % 10));
         fs::write(path, "noise").expect("write");
-        if n % 500 == 0 {
+        if n % (writes / 6) == 0 {
             bench.net.write("10-test.toml", &arriving(&allow_port("a", "udp", 1000 + n)));
         }
     }
     let f = Family::V4;
     wait::until("the last version is enforced", Duration::from_secs(10), || {
-        bench.arrives(&Packet::udp(f.at(1, 2, 4000), f.at(1, 1, 3500)))
+        bench.arrives(&Packet::udp(f.at(1, 2, 4000), f.at(1, 1, 1000 + (writes - 1) / (writes / 6) * (writes / 6))))
     });
 }

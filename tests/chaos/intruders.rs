@@ -125,7 +125,7 @@ fn link_that_is_detached_by_force_is_attached_again() {
     for hook in Hook::BOTH {
         let links = netpol_tests::residue::files_below(&bench.net.bpffs());
         let pin = links.iter().find(|path| path.ends_with(format!("links/{}-{}", bench.net.dut.index("left"), name(hook)))).expect("a pin");
-        netpol_tests::sys::force_detach(pin).expect("BPF_LINK_DETACH");
+        netpol_tests::sys_bpf::force_detach(pin).expect("BPF_LINK_DETACH");
         wait_judged(&bench, hook, &format!("bpftool link detach at {}", name(hook)));
         wait::until("the count", PATIENCE, || restored(&bench, name(hook)) == 1);
         assert_eq!(bench.daemon.lines_with(&["left", "took our program off", name(hook)]).len(), 1, "{}", bench.daemon.log());
@@ -240,7 +240,7 @@ fn foreign_xdp_program_is_left_alone_told_and_followed_by_ours_when_it_goes() {
     assert!(!bench.cli().metrics(9472).contains("netpol_xdp_foreign{"));
     let pins = netpol_tests::residue::files_below(&bench.net.bpffs());
     let pin = pins.iter().find(|path| path.to_string_lossy().ends_with("-xdp")).expect("a pin");
-    netpol_tests::sys::force_detach(pin).expect("BPF_LINK_DETACH");
+    netpol_tests::sys_bpf::force_detach(pin).expect("BPF_LINK_DETACH");
     wait::until("it is attached again", PATIENCE, || restored(&bench, "xdp") == 1);
     assert_eq!(xdp(&bench), "generic");
     assert!(!bench.arrives(&to_port(54)));

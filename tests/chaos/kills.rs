@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use netpol_tests::flood::Flood;
-use netpol_tests::{Bench, Daemon, Net};
+use netpol_tests::{Bench, Daemon, Net, machine};
 
 use crate::mixture::{Detector, Findings, policy, round};
 
@@ -26,7 +26,8 @@ fn kills_at_random_moments_of_reloads_change_no_verdict() {
     let mut findings = Findings::none();
     let flood = Flood::start(&bench.net.src, "eth0", &round.packets);
     let mut dice = Dice(42);
-    for n in 1..=20 {
+    let kills = machine::times(20, 3);
+    for n in 1..=kills as usize {
         bench.net.write("10-test.toml", &policy(n % 2, ""));
         std::thread::sleep(Duration::from_millis(dice.below(400)));
         bench.daemon.kill();
@@ -37,7 +38,7 @@ fn kills_at_random_moments_of_reloads_change_no_verdict() {
     let findings = detector.finish(&bench.net, findings);
     assert_eq!(findings.mixed, 0, "{findings:?}");
     let lost = (2 * sent.rounds * round.always).checked_sub(findings.forwarded.iter().sum()).expect("no more packets than were sent");
-    assert!(lost <= findings.lost_by_device, "{lost} always-allowed packets lost over 20 kills");
+    assert!(lost <= findings.lost_by_device, "{lost} always-allowed packets lost over {kills} kills");
 }
 
 #[test]
@@ -45,7 +46,7 @@ fn kill_during_the_first_start_leaves_a_start_that_works() {
     let Some(net) = Net::new() else { return };
     net.write("10-test.toml", &policy(0, ""));
     let mut dice = Dice(7);
-    for _ in 0..10 {
+    for _ in 0..machine::times(10, 3) {
         let mut command = net.dut.command(&netpol_tests::cli::binary().display().to_string());
         let mut child = command.arg("run").args(net.options()).stderr(std::process::Stdio::null()).spawn().expect("the binary");
         std::thread::sleep(Duration::from_millis(dice.below(150)));

@@ -62,8 +62,8 @@ pub struct Detector {
 pub struct Findings {
     /// Datagrams from the net of one policy at the port of the other.
     pub mixed: u64,
-    /// Datagrams that one of the two policies allows.
-    pub sometimes: u64,
+    /// Datagrams that policy A and that policy B allows.
+    pub sometimes: [u64; 2],
     /// Always-allowed packets that were forwarded, by family.
     pub forwarded: [u64; 2],
     /// Frames that the sending device itself dropped.
@@ -85,7 +85,7 @@ impl Detector {
             socket.set_nonblocking(true).expect("non-blocking");
             let port = socket.local_addr().expect("an address").port();
             while let Ok((_, from)) = socket.recv_from(&mut buffer) {
-                if net_of(from.ip()) == port { findings.sometimes += 1 } else { findings.mixed += 1 }
+                if net_of(from.ip()) == port { findings.sometimes[usize::from(port) - 1] += 1 } else { findings.mixed += 1 }
             }
         }
     }
@@ -103,7 +103,7 @@ impl Detector {
 impl Findings {
     /// Nothing yet.
     pub fn none() -> Findings {
-        Findings { mixed: 0, sometimes: 0, forwarded: [0; 2], lost_by_device: 0 }
+        Findings { mixed: 0, sometimes: [0; 2], forwarded: [0; 2], lost_by_device: 0 }
     }
 }
 

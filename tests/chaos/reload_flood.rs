@@ -1,10 +1,10 @@
-//! A thousand reloads under a flood: no packet passes that both policies deny, none is lost that both allow.
+//! A thousand reloads under a flood (with `NETPOL_SOAK=1` ten thousand): no packet passes that both policies deny, none is lost that both allow.
 
 use std::time::{Duration, Instant};
 
 use netpol_tests::cli::DONE;
 use netpol_tests::flood::{Flood, Sent};
-use netpol_tests::{Bench, Family, Net, say};
+use netpol_tests::{Bench, Family, Net, machine, say};
 
 use crate::mixture::{Detector, Findings, policy, round};
 
@@ -22,16 +22,17 @@ fn judge(what: &str, reloads: u64, sent: Sent, always: u64, findings: &Findings,
         findings.forwarded[1],
         2 * sent.rounds * always,
         findings.lost_by_device,
-        findings.sometimes,
+        findings.sometimes.iter().sum::<u64>(),
     ));
     assert_eq!(findings.mixed, 0, "packets judged by parts of two generations, or leaked");
-    assert!(findings.sometimes > 0, "the detector sees what is allowed");
+    assert!(findings.sometimes.iter().all(|packets| *packets > 0), "the detector sees what is allowed");
     let lost = (2 * sent.rounds * always).checked_sub(findings.forwarded.iter().sum()).expect("no more packets than were sent");
     assert!(lost <= findings.lost_by_device, "{lost} always-allowed packets wrongly dropped");
 }
 
 #[test]
 fn thousand_applies_under_a_flood_leak_nothing_and_drop_nothing_wrongly() {
+    let reloads = if std::env::var_os("NETPOL_SOAK").is_some() { 10_000 } else { machine::times(1000, 10) as usize };
     let Some(bench) = Bench::start(&policy(0, MANUAL)) else { return };
     warm_up(&bench.net);
     let round = round();
@@ -39,7 +40,7 @@ fn thousand_applies_under_a_flood_leak_nothing_and_drop_nothing_wrongly() {
     let mut findings = Findings::none();
     let flood = Flood::start(&bench.net.src, "eth0", &round.packets);
     let begin = Instant::now();
-    for n in 1..=1000 {
+    for n in 1..=reloads {
         bench.net.write("10-test.toml", &policy(n % 2, MANUAL));
         bench.cli().run(&["apply"]).expect(DONE);
         detector.read(&mut findings);
@@ -47,7 +48,7 @@ fn thousand_applies_under_a_flood_leak_nothing_and_drop_nothing_wrongly() {
     let time = begin.elapsed();
     let sent = flood.stop();
     let findings = detector.finish(&bench.net, findings);
-    judge("apply", 1000, sent, round.always, &findings, time);
+    judge("apply", reloads as u64, sent, round.always, &findings, time);
 }
 
 #[test]
@@ -74,7 +75,7 @@ fn saved_files_under_a_flood_leak_nothing_and_drop_nothing_wrongly() {
             generations += 1;
             last = now;
         }
-        if begin.elapsed() > Duration::from_secs(15) {
+        if begin.elapsed() > Duration::from_secs(15) && (generations > 5 || begin.elapsed() > machine::patience(Duration::from_secs(15))) {
             break;
         }
     }

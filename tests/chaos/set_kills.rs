@@ -7,7 +7,7 @@ use std::time::Duration;
 use netpol_tests::cli::DONE;
 use netpol_tests::flood::Flood;
 use netpol_tests::policy::arriving;
-use netpol_tests::{Bench, Cli, Daemon, Family, Packet, say};
+use netpol_tests::{Bench, Cli, Daemon, Family, Packet, machine, say};
 use serde_json::Value;
 
 const POLICY: &str = "[[rule]]\naction = \"allow\"\nsource = { sets = [\"friends\"] }\n\
@@ -45,7 +45,8 @@ fn kills_while_sets_change_lose_nothing_that_was_answered() {
     let refused = bench.cli().drops("default");
     let flood = Flood::start(&bench.net.src, "eth0", &members);
     let (mut there, mut gone) = (BTreeSet::new(), BTreeSet::new());
-    for round in 1..=12u32 {
+    let kills = machine::times(12, 3);
+    for round in 1..=kills {
         let (net, daemon, stop) = (&bench.net, &mut bench.daemon, AtomicBool::new(false));
         let (more, less) = std::thread::scope(|scope| {
             let changes = scope.spawn(|| change(Cli(net), round * 1000, &stop));
@@ -66,7 +67,7 @@ fn kills_while_sets_change_lose_nothing_that_was_answered() {
     }
     let sent = flood.stop();
     say::aloud(&format!(
-        "12 kills: {} additions and {} deletions answered; {} packets of members under {} packets/s",
+        "{kills} kills: {} additions and {} deletions answered; {} packets of members under {} packets/s",
         there.len(),
         gone.len(),
         sent.frames,

@@ -97,7 +97,7 @@ fn map_pins_removed_while_no_daemon_runs_are_found_again_through_the_programs() 
     assert!(judged(&bench), "{}", bench.daemon.log());
     assert!(connection.lives(), "the connection tables are the same");
     assert_eq!(pins(&bench), before);
-    assert!(bench.cli().warnings().contains("map `links` was removed"), "{}", bench.cli().warnings());
+    assert!(bench.cli().warnings().contains("map `links` was missing"), "{}", bench.cli().warnings());
     bench.change(&both_ways(&allow_port("ntp", "udp", 123)));
     assert!(bench.arrives(&Packet::udp(f.at(1, 2, 4000), f.at(1, 1, 123))), "a change of policy reaches the programs");
 }

@@ -67,6 +67,13 @@ impl Bench {
         Bench::start(&policy::both_ways(rules))
     }
 
+    /// From now on frames are sent from pages: beyond the Ethernet header nothing lies in the linear part of an skb.
+    pub fn in_pages(mut self) -> Bench {
+        self.ways.ingress.sender = Sender::of_pages(&self.net.src, "eth0");
+        self.ways.egress.sender = Sender::of_pages(&self.net.dut, "left");
+        self
+    }
+
     /// The command line.
     pub fn cli(&self) -> Cli<'_> {
         Cli(&self.net)
@@ -79,8 +86,13 @@ impl Bench {
 
     /// How many frames of a burst pass a hook. They are sent at once, in order, by one CPU.
     pub fn through(&self, hook: Hook, packets: &[Packet]) -> usize {
-        let frames = self.ways.deliver(&self.net, hook, packets);
+        let frames = self.deliver(hook, packets);
         frames.iter().filter(|frame| packets.iter().any(|packet| frame.ends_with(&packet.l3()))).count()
+    }
+
+    /// The frames that come out behind a hook when these packets are sent at once, in order, by one CPU.
+    pub fn deliver(&self, hook: Hook, packets: &[Packet]) -> Vec<Vec<u8>> {
+        self.ways.deliver(&self.net, hook, packets)
     }
 
     /// Whether a packet from `src` gets past `left`.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::machine::patience;
 use crate::net::Net;
 use crate::wait;
 
@@ -21,6 +22,9 @@ pub const BAD: i32 = 2;
 /// Exit code of "could not reach or change the kernel".
 pub const KERNEL: i32 = 3;
 
+/// How long a command may take.
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// The binary: `NETPOL_BIN`, else beside the test executable.
 pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("NETPOL_BIN") {
@@ -30,6 +34,17 @@ pub fn binary() -> PathBuf {
     let profile = test.parent().and_then(|deps| deps.parent()).expect("target/PROFILE/deps/TEST");
     let path = profile.join("netpol-ebpf");
     assert!(path.exists(), "{} is missing: build it first (make build), or name it in NETPOL_BIN", path.display());
+    path
+}
+
+/// The binary with another number of layout: `NETPOL_OTHER_BIN`, else where `make test-programs` puts it.
+pub fn other_binary() -> PathBuf {
+    let named = std::env::var_os("NETPOL_OTHER_BIN").map(PathBuf::from);
+    let path = named.unwrap_or_else(|| {
+        let test = std::env::current_exe().expect("the path of this test");
+        test.ancestors().nth(3).expect("target/PROFILE/deps/TEST").join("other-abi/netpol-ebpf")
+    });
+    assert!(path.exists(), "{} is missing: run make test-programs, or name it in NETPOL_OTHER_BIN", path.display());
     path
 }
 
@@ -72,7 +87,7 @@ impl Cli<'_> {
     /// Runs a command with its arguments, the common options put behind it.
     pub fn run(&self, arguments: &[&str]) -> Answer {
         let mut command = self.0.dut.command("timeout");
-        command.arg("60").arg(binary()).args(arguments).args(self.0.options()).env("NO_COLOR", "1");
+        command.arg(patience(LONGEST).as_secs().to_string()).arg(binary()).args(arguments).args(self.0.options()).env("NO_COLOR", "1");
         command.output().unwrap_or_else(|e| panic!("{arguments:?}: {e}")).into()
     }
 
@@ -149,7 +164,7 @@ impl Cli<'_> {
 }
 
 /// Every reason for a drop that the product names.
-pub const REASONS: [&str; 29] = [
+pub const REASONS: [&str; 30] = [
     "malformed",
     "extension_headers",
     "source_route",
@@ -179,6 +194,7 @@ pub const REASONS: [&str; 29] = [
     "arp",
     "bogon",
     "syn_cookie",
+    "not_yet_enforced",
 ];
 
 /// All drop counters of a status.

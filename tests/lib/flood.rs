@@ -41,6 +41,11 @@ impl Sent {
 impl Flood {
     /// Sends the packets in turn, round after round, until stopped. Rounds are whole.
     pub fn start(from: &Namespace, link: &str, packets: &[Packet]) -> Flood {
+        Flood::with_pauses(from, link, packets, None)
+    }
+
+    /// The same, with a pause after each round: a CPU that does nothing but send keeps the kernel from everything else.
+    pub fn with_pauses(from: &Namespace, link: &str, packets: &[Packet], pause: Option<Duration>) -> Flood {
         let sender = Sender::open(from, link);
         let frames: Vec<Vec<u8>> = packets.iter().map(Packet::frame).collect();
         let stop = Arc::new(AtomicBool::new(false));
@@ -53,6 +58,9 @@ impl Flood {
                     sender.send(frame);
                 }
                 counted.fetch_add(1, Ordering::Relaxed);
+                if let Some(pause) = pause {
+                    thread::sleep(pause);
+                }
             }
         });
         Flood { stop, rounds, frames: count, begin: Instant::now(), thread: Some(thread) }

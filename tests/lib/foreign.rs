@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use crate::bench::Hook;
 use crate::ns::Namespace;
-use crate::sys;
+use crate::sys_bpf;
 
 /// `TC_ACT_OK`: the packet is accepted, and no later program sees it.
 pub const ACCEPT: i32 = 0;
@@ -26,9 +26,9 @@ pub struct Foreign {
 impl Foreign {
     /// At the head of a TCX hook; `None`, said aloud, where this kernel has no TCX.
     pub fn ahead(namespace: &Namespace, link: &str, hook: Hook, answer: i32) -> Option<Foreign> {
-        let program = sys::load_program(3, answer).expect("a program");
+        let program = sys_bpf::load_program(3, answer).expect("a program");
         let index = namespace.index(link);
-        match namespace.run(|| sys::attach_program(&program, index, attach_type(hook), BEFORE)) {
+        match namespace.run(|| sys_bpf::attach_program(&program, index, attach_type(hook), BEFORE)) {
             Ok(link) => Some(Foreign { _link: link }),
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
                 let test = std::thread::current().name().unwrap_or("?").to_owned();
@@ -44,16 +44,16 @@ impl Foreign {
     /// # Errors
     /// What the kernel answers, `EBUSY` where another program is there.
     pub fn xdp(namespace: &Namespace, link: &str) -> std::io::Result<Foreign> {
-        let program = sys::load_program(6, XDP_PASS).expect("a program");
+        let program = sys_bpf::load_program(6, XDP_PASS).expect("a program");
         let index = namespace.index(link);
-        namespace.run(|| sys::attach_program(&program, index, XDP, SKB_MODE)).map(|link| Foreign { _link: link })
+        namespace.run(|| sys_bpf::attach_program(&program, index, XDP, SKB_MODE)).map(|link| Foreign { _link: link })
     }
 }
 
 /// Ids of the programs on a TCX hook, in order; none where this kernel has no TCX.
 pub fn programs_at(namespace: &Namespace, link: &str, hook: Hook) -> Vec<u32> {
     let index = namespace.index(link);
-    namespace.run(|| sys::programs_at(index, attach_type(hook))).unwrap_or_default()
+    namespace.run(|| sys_bpf::programs_at(index, attach_type(hook))).unwrap_or_default()
 }
 
 fn attach_type(hook: Hook) -> u32 {

@@ -10,8 +10,11 @@ use crate::{ns, say};
 /// Every name that the bench makes begins so; then follow the process id, `-` and a number.
 pub const PREFIX: &str = "np-test-";
 
+/// Where version 2 is mounted, or the controllers of version 1.
+const CGROUPS: &str = "/sys/fs/cgroup";
+
 /// Places where names with [`PREFIX`] can stand.
-const PLACES: [&str; 3] = ["/run/netns", BPFFS, "/run"];
+const PLACES: [&str; 5] = ["/run/netns", BPFFS, "/run", CGROUPS, "/sys/fs/cgroup/memory"];
 
 /// What was found of one kind, as paths.
 pub fn found(owner: impl Fn(u32) -> bool) -> Vec<PathBuf> {
@@ -24,17 +27,33 @@ pub fn sweep() {
     for path in found(|process| !Path::new(&format!("/proc/{process}")).exists()) {
         if path.starts_with("/run/netns") {
             ns::remove(&path.file_name().unwrap_or_default().to_string_lossy());
+        } else if path.starts_with(CGROUPS) {
+            fs::remove_dir(&path).unwrap_or_else(|error| say::aloud(&format!("{} is left behind: {error}", path.display())));
         } else {
-            unmount(&path.join("bpffs"));
+            unmount_below(&path);
             remove_tree(&path);
         }
     }
 }
 
+/// File systems that a test had mounted in its directory.
+fn unmount_below(path: &Path) {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(Path::new);
+    points.filter(|point| point.starts_with(path) && path.starts_with("/run")).for_each(unmount);
+}
+
 /// Takes a mount away at once, whoever still uses it; none is no fault.
 pub fn unmount(path: &Path) {
     let status = Command::new("umount").arg("--lazy").arg(path).stderr(Stdio::null()).status();
-    status.unwrap_or_else(|error| panic!("umount: {error}"));
+    if !status.is_ok_and(|status| status.success()) && is_mounted(path) {
+        say::aloud(&format!("{} stays mounted", path.display()));
+    }
+}
+
+fn is_mounted(path: &Path) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    mounts.lines().any(|line| line.split(' ').nth(1).map(Path::new) == Some(path))
 }
 
 /// Removes a directory with everything in it, where it exists.

@@ -4,10 +4,11 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
+use crate::machine;
 use crate::ns::Namespace;
 
 /// Long enough for any packet that is let through, short enough for many that are not.
-pub const PATIENCE: Duration = Duration::from_millis(400);
+const PATIENCE: Duration = Duration::from_millis(400);
 
 /// A listening socket in a namespace.
 pub fn listen(namespace: &Namespace, at: SocketAddr) -> TcpListener {
@@ -17,7 +18,7 @@ pub fn listen(namespace: &Namespace, at: SocketAddr) -> TcpListener {
 /// A UDP socket in a namespace.
 pub fn udp(namespace: &Namespace, at: SocketAddr) -> UdpSocket {
     let socket = namespace.run(|| UdpSocket::bind(at)).unwrap_or_else(|e| panic!("bind {at}: {e}"));
-    socket.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+    socket.set_read_timeout(Some(machine::patience(PATIENCE))).expect("a read timeout");
     socket
 }
 
@@ -26,7 +27,7 @@ pub fn udp(namespace: &Namespace, at: SocketAddr) -> UdpSocket {
 /// # Errors
 /// `TimedOut` where the SYN or its answer was dropped.
 pub fn connect(namespace: &Namespace, to: SocketAddr) -> io::Result<TcpStream> {
-    namespace.run(|| TcpStream::connect_timeout(&to, PATIENCE))
+    namespace.run(|| TcpStream::connect_timeout(&to, machine::patience(PATIENCE)))
 }
 
 /// Whether a datagram from `from` comes out at `to`.
@@ -71,7 +72,7 @@ impl Connection {
         Ok(Connection { client, server })
     }
 
-    /// Whether a word gets from client to server and back within a time.
+    /// Whether a word gets from client to server and back within a time (longer on an emulated machine).
     pub fn exchange(&mut self, limit: Duration) -> bool {
         let word = crate::packet_l4::unique().to_be_bytes();
         pass(&mut self.client, &mut self.server, word, limit) && pass(&mut self.server, &mut self.client, word, limit)
@@ -89,7 +90,7 @@ impl Connection {
 }
 
 fn pass(from: &mut TcpStream, to: &mut TcpStream, word: [u8; 4], limit: Duration) -> bool {
-    to.set_read_timeout(Some(limit)).expect("a read timeout");
+    to.set_read_timeout(Some(machine::patience(limit))).expect("a read timeout");
     let mut buffer = [0; 4];
     from.write_all(&word).is_ok() && to.read_exact(&mut buffer).is_ok()
 }

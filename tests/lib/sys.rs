@@ -1,4 +1,5 @@
-//! The few system calls that the standard library does not offer. The only module of the bench with `unsafe`.
+//! The few system calls that the standard library does not offer. With [`crate::sys_bpf`] and [`crate::sys_packet`] the only module of
+//! the bench with `unsafe`.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
@@ -7,6 +8,7 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Effective user id of this process.
 pub fn effective_user() -> u32 {
@@ -92,6 +94,78 @@ pub fn signal(process: u32, signal: i32) -> io::Result<()> {
     check(unsafe { libc::kill(process as i32, signal) })
 }
 
+/// Holds one thread of a process that the bench started, until dropped; its other threads run on.
+#[derive(Debug)]
+pub struct Held {
+    thread: i32,
+}
+
+impl Held {
+    /// Holds the thread with that number. Only the thread that called this may drop it.
+    ///
+    /// # Errors
+    /// What ptrace(2) or waitpid(2) answers.
+    pub fn hold(thread: u32) -> io::Result<Held> {
+        let thread = thread as i32;
+        let none = std::ptr::null_mut::<libc::c_void>();
+        // SAFETY: PTRACE_SEIZE and PTRACE_INTERRUPT take no memory of ours.
+        let answers =
+            unsafe { [libc::ptrace(libc::PTRACE_SEIZE, thread, none, none), libc::ptrace(libc::PTRACE_INTERRUPT, thread, none, none)] };
+        if answers.iter().any(|answer| *answer < 0) {
+            return Err(io::Error::last_os_error());
+        }
+        let mut status = 0;
+        // SAFETY: `status` is valid for writes.
+        check(unsafe { libc::waitpid(thread, &raw mut status, libc::__WALL) })?;
+        Ok(Held { thread })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let none = std::ptr::null_mut::<libc::c_void>();
+        // SAFETY: PTRACE_DETACH takes no memory of ours. A thread that is gone needs no letting go.
+        unsafe { libc::ptrace(libc::PTRACE_DETACH, self.thread, none, none) };
+    }
+}
+
+/// Takes every inotify instance that a user may have, until the answer is dropped.
+///
+/// # Errors
+/// What setresuid(2) answers, or inotify_init(2) where it is not that there are no more.
+pub fn all_inotify_instances(user: u32) -> io::Result<Vec<OwnedFd>> {
+    let taker = move || {
+        // SAFETY: the raw call takes plain numbers and changes the calling thread alone, which ends here.
+        if unsafe { libc::syscall(libc::SYS_setresuid, user, user, user) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let mut taken = Vec::new();
+        loop {
+            // SAFETY: inotify_init1 takes a plain number.
+            let fd = unsafe { libc::inotify_init1(libc::IN_CLOEXEC) };
+            if fd >= 0 {
+                // SAFETY: `fd` was just opened and has no other owner.
+                taken.push(unsafe { OwnedFd::from_raw_fd(fd) });
+                continue;
+            }
+            let error = io::Error::last_os_error();
+            return if error.raw_os_error() == Some(libc::EMFILE) { Ok(taken) } else { Err(error) };
+        }
+    };
+    std::thread::spawn(taker).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Gives two paths of one file system each other's content, as one step.
+///
+/// # Errors
+/// What renameat2(2) answers.
+pub fn exchange(one: &std::path::Path, other: &std::path::Path) -> io::Result<()> {
+    let path = |path: &std::path::Path| CString::new(path.as_os_str().as_encoded_bytes());
+    let (one, other) = (path(one)?, path(other)?);
+    // SAFETY: both strings end with NUL and outlive the call.
+    check(unsafe { libc::renameat2(libc::AT_FDCWD, one.as_ptr(), libc::AT_FDCWD, other.as_ptr(), libc::RENAME_EXCHANGE) })
+}
+
 /// Keeps the calling thread on one CPU, so that its frames stay in order.
 ///
 /// # Errors
@@ -113,6 +187,20 @@ pub fn cut_datagrams(socket: &impl AsRawFd, bytes: i32) -> io::Result<()> {
     let length = mem::size_of::<i32>() as libc::socklen_t;
     // SAFETY: the option's value is an i32 and its size is given.
     let answer = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, (&raw const bytes).cast(), length) };
+    check(answer)
+}
+
+/// Lets a UDP socket of IPv4 send to multicast groups out of the interface of that index.
+///
+/// # Errors
+/// Where there is no such interface.
+pub fn send_multicast_from(socket: &impl AsRawFd, index: u32) -> io::Result<()> {
+    let any = libc::in_addr { s_addr: 0 };
+    let wanted = libc::ip_mreqn { imr_multiaddr: any, imr_address: any, imr_ifindex: index as i32 };
+    let length = mem::size_of::<libc::ip_mreqn>() as libc::socklen_t;
+    // SAFETY: the option's value is a complete ip_mreqn and its size is given.
+    let answer =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_MULTICAST_IF, (&raw const wanted).cast(), length) };
     check(answer)
 }
 
@@ -157,71 +245,27 @@ pub fn tun(name: &str, tap: bool) -> io::Result<File> {
     Ok(file)
 }
 
-/// bpf(2) with its attributes as words of 64 bits.
-fn bpf(command: i32, attributes: &mut [u64; 18]) -> io::Result<i32> {
-    // SAFETY: the attributes are zero beyond what each caller sets, and the pointers among them outlive the call.
-    let answer = unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_mut_ptr(), mem::size_of_val(attributes)) };
-    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer as i32) }
+/// Set by [`note_interrupt`].
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn note(_signal: libc::c_int) {
+    INTERRUPTED.store(true, Ordering::Relaxed);
 }
 
-fn words(low: u32, high: u32) -> u64 {
-    u64::from_ne_bytes([low.to_ne_bytes(), high.to_ne_bytes()].concat().try_into().expect("8 bytes"))
-}
-
-/// Loads a program of a kind (3 = tc, 6 = XDP) that answers every packet with that number.
+/// From now on Ctrl-C ends nothing by itself: [`interrupted`] tells of it.
 ///
 /// # Errors
-/// What bpf(2) answers.
-pub fn load_program(kind: u32, answer: i32) -> io::Result<OwnedFd> {
-    // r0 = answer; exit
-    let mut code = [0u8; 16];
-    code[0] = 0xb7;
-    code[4..8].copy_from_slice(&answer.to_ne_bytes());
-    code[8] = 0x95;
-    let mut attributes = [0; 18];
-    attributes[..4].copy_from_slice(&[words(kind, 2), code.as_ptr() as u64, c"GPL".as_ptr() as u64, 0]);
-    // SAFETY: the call has just made this descriptor, and nobody else owns it.
-    bpf(5, &mut attributes).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+/// What signal(2) answers.
+pub fn note_interrupt() -> io::Result<()> {
+    let handler = note as extern "C" fn(libc::c_int);
+    // SAFETY: the handler only writes an atomic, which is safe in a signal handler.
+    let former = unsafe { libc::signal(libc::SIGINT, handler as libc::sighandler_t) };
+    if former == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Attaches a program to an interface of the calling thread's namespace by a link.
-///
-/// # Errors
-/// What bpf(2) answers.
-pub fn attach_program(program: &OwnedFd, interface: u32, attach_type: u32, flags: u32) -> io::Result<OwnedFd> {
-    let mut attributes = [0; 18];
-    attributes[..2].copy_from_slice(&[words(program.as_raw_fd() as u32, interface), words(attach_type, flags)]);
-    // SAFETY: as above.
-    bpf(28, &mut attributes).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// Ids of the programs on a TCX hook of an interface of the calling thread's namespace, in order.
-///
-/// # Errors
-/// What bpf(2) answers.
-pub fn programs_at(interface: u32, attach_type: u32) -> io::Result<Vec<u32>> {
-    let mut ids = [0u32; 64];
-    let mut attributes = [0; 18];
-    attributes[..4].copy_from_slice(&[words(interface, attach_type), 0, ids.as_mut_ptr() as u64, words(ids.len() as u32, 0)]);
-    bpf(16, &mut attributes)?;
-    let count = attributes[3].to_ne_bytes();
-    let count = u32::from_ne_bytes([count[0], count[1], count[2], count[3]]) as usize;
-    Ok(ids[..count].to_vec())
-}
-
-/// Takes the program of a pinned link off at once, whoever holds the link.
-///
-/// # Errors
-/// What bpf(2) answers.
-pub fn force_detach(pin: &std::path::Path) -> io::Result<()> {
-    let path = CString::new(pin.as_os_str().as_encoded_bytes())?;
-    let mut attributes = [0; 18];
-    attributes[0] = path.as_ptr() as u64;
-    // SAFETY: as above.
-    let link = bpf(7, &mut attributes).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })?;
-    let mut attributes = [0; 18];
-    attributes[0] = words(link.as_raw_fd() as u32, 0);
-    bpf(34, &mut attributes).map(|_zero| ())
+/// Whether there was a Ctrl-C.
+pub fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
 }
 
 fn check(answer: i32) -> io::Result<()> {

@@ -1,11 +1,13 @@
-//! Waiting for something to become true, with an end.
+//! Waiting for something to become true, with an end that an emulated machine puts off.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::machine::patience;
+
 /// Polls every few milliseconds until `ready` gives a value; `None` when the time is over.
 pub fn poll<T>(limit: Duration, mut ready: impl FnMut() -> Option<T>) -> Option<T> {
-    let end = Instant::now() + limit;
+    let end = Instant::now() + patience(limit);
     loop {
         if let Some(value) = ready() {
             return Some(value);

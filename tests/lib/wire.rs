@@ -5,11 +5,14 @@
 
 use std::io::ErrorKind;
 use std::net::UdpSocket;
+use std::sync::Mutex;
 use std::time::Duration;
 
+use crate::machine::patience;
 use crate::ns::Namespace;
 use crate::packet::{Packet, SENDER};
 use crate::sys;
+use crate::sys_packet::Ring;
 
 /// ETH_P_ALL.
 pub const ALL: u16 = 0x0003;
@@ -18,25 +21,46 @@ pub const ARP: u16 = 0x0806;
 
 /// Sends raw frames out of one interface.
 #[derive(Debug)]
-pub struct Sender(UdpSocket);
+pub struct Sender(Way);
+
+/// How frames reach the kernel.
+#[derive(Debug)]
+enum Way {
+    /// Copied into one buffer.
+    Whole(UdpSocket),
+    /// Left in the pages where they are.
+    Pages(Mutex<Ring>),
+}
 
 impl Sender {
     /// On an interface of a namespace.
     pub fn open(namespace: &Namespace, link: &str) -> Sender {
-        Sender(socket(namespace, link, 0))
+        Sender(Way::Whole(socket(namespace, link, 0)))
     }
 
     /// The same past tc egress, as a privileged process can.
     pub fn bypassing_tc(namespace: &Namespace, link: &str) -> Sender {
-        let sender = Sender::open(namespace, link);
-        sys::bypass_tc(&sender.0).expect("PACKET_QDISC_BYPASS");
-        sender
+        let socket = socket(namespace, link, 0);
+        sys::bypass_tc(&socket).expect("PACKET_QDISC_BYPASS");
+        Sender(Way::Whole(socket))
+    }
+
+    /// As [`Sender::open`]; but beyond its Ethernet header nothing of a frame lies in the linear part of the skb, as where a card splits headers
+    /// from data.
+    pub fn of_pages(namespace: &Namespace, link: &str) -> Sender {
+        let open = || sys::interface_index(link).and_then(Ring::open);
+        let ring = namespace.run(open).unwrap_or_else(|e| panic!("ring on {link} of {}: {e}", namespace.name()));
+        Sender(Way::Pages(Mutex::new(ring)))
     }
 
     /// Sends one frame. That it was dropped on its way out (`ENOBUFS`) is an answer like silence.
     pub fn send(&self, frame: &[u8]) {
-        match self.0.send(frame) {
-            Ok(_) => {}
+        let sent = match &self.0 {
+            Way::Whole(socket) => socket.send(frame).map(drop),
+            Way::Pages(ring) => ring.lock().expect("no sender has panicked").send(frame),
+        };
+        match sent {
+            Ok(()) => {}
             Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => {}
             Err(e) => panic!("cannot send {} bytes: {e}", frame.len()),
         }
@@ -73,7 +97,7 @@ impl Observer {
     /// Waits until a frame ends with those bytes.
     pub fn wait_for(&self, end: &[u8], limit: Duration) -> bool {
         self.0.set_nonblocking(false).expect("blocking");
-        self.0.set_read_timeout(Some(limit)).expect("a read timeout");
+        self.0.set_read_timeout(Some(patience(limit))).expect("a read timeout");
         let mut buffer = vec![0; 66_000];
         loop {
             match self.0.recv(&mut buffer) {
@@ -104,7 +128,7 @@ pub fn fence() -> Packet {
 }
 
 /// A packet socket behaves as a datagram socket for send and receive, which is all that is used of the type.
-fn socket(namespace: &Namespace, link: &str, protocol: u16) -> UdpSocket {
+pub(crate) fn socket(namespace: &Namespace, link: &str, protocol: u16) -> UdpSocket {
     let open = || sys::interface_index(link).and_then(|index| sys::packet_socket(index, protocol));
     let fd = namespace.run(open).unwrap_or_else(|e| panic!("packet socket on {link} of {}: {e}", namespace.name()));
     UdpSocket::from(fd)

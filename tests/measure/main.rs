@@ -1,5 +1,6 @@
 //! How long things take, printed as tables. Only gross failure fails: figures belong to the machine.
 
+mod guard;
 mod hot_plug;
 mod limits;
 mod look;

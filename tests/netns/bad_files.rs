@@ -1,6 +1,9 @@
 //! A bad file changes nothing: the running generation stays, the status says why.
 
-use std::fs;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use netpol_tests::policy::{VERSION, allow_port, arriving, policy};
@@ -54,6 +57,12 @@ fn bad_files() -> Vec<(&'static str, String, &'static str)> {
             policy("x", "[[policy.ingress]]\nid = \"twin\"\naction = \"allow\"\n[[policy.ingress]]\nid = \"twin\"\naction = \"deny\""),
             "twin",
         ),
+        ("a byte order mark", format!("\u{feff}{VERSION}"), "20-bad.toml:1:1"),
+        ("a NUL", with("# \0\n"), "20-bad.toml:2:3"),
+        ("one key twice", with("[daemon]\non_stop = \"keep\"\non_stop = \"keep\"\n"), "20-bad.toml:4:1"),
+        ("an array without end", with(&format!("x = {}", "[".repeat(100_000))), "20-bad.toml:2:"),
+        ("a line of a megabyte", with(&format!("x = \"{}\"\n", "a".repeat(1 << 20))), "20-bad.toml:2:1"),
+        ("a lone carriage return", with("[daemon]\ron_stop = \"keep\"\n"), "20-bad.toml:2:"),
         ("no TOML at all", "\u{1}\u{2}\u{3}\n".into(), ""),
     ]
 }
@@ -82,6 +91,65 @@ fn bytes_that_are_no_text_are_refused() {
     fs::write(bench.net.policy_dir().join("20-bad.toml"), [0xff, 0xfe, 0x00, 0x80]).expect("a file");
     wait::until("an error", Duration::from_secs(5), || bench.cli().last_error().contains("20-bad.toml"));
     unchanged(&bench, "binary file");
+}
+
+/// Files that must not be read at all, or not believed, whoever has put them there: a name, how it is made, a word of the error.
+type Trap = (&'static str, fn(&Path), &'static str);
+
+const TRAPS: [Trap; 10] = [
+    ("a FIFO that nobody writes to", |path| shell(&format!("mkfifo '{}'", path.display())), "not a regular file"),
+    ("a device without end", |path| symlink("/dev/zero", path).expect("a link"), "not a regular file"),
+    ("a terminal", |path| symlink("/dev/ptmx", path).expect("a link"), "not a regular file"),
+    ("a directory", |path| fs::create_dir(path).expect("a directory"), "not a regular file"),
+    ("a file of the kernel that waits for news", |path| symlink("/proc/kmsg", path).expect("a link"), ""),
+    ("the memory of whoever reads it", |path| symlink("/proc/self/mem", path).expect("a link"), ""),
+    ("a link to itself", |path| symlink(path, path).expect("a link"), "cannot be read"),
+    ("a hole of a terabyte", |path| File::create(path).and_then(|file| file.set_len(1 << 40)).expect("a file"), "larger than"),
+    ("somebody else's file", |path| owned(path, 0o644, Some(61_235)), "belongs to user 61235"),
+    ("a file that a group can write to", |path| owned(path, 0o664, None), "writable by its group"),
+];
+
+fn shell(line: &str) {
+    assert!(Command::new("sh").args(["-c", line]).status().expect("sh").success(), "{line}");
+}
+
+fn owned(path: &Path, mode: u32, user: Option<u32>) {
+    fs::write(path, VERSION).expect("a file");
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("a mode");
+    chown(path, user, None).expect("an owner");
+}
+
+#[test]
+fn traps_in_the_directory_neither_block_nor_go_live() {
+    let Some(bench) = Bench::start(&good()) else { return };
+    let (generation, path) = (bench.cli().generation(), bench.net.policy_dir().join("20-trap.toml"));
+    for (what, set, word) in TRAPS {
+        set(&path);
+        let error = wait::poll(Duration::from_secs(20), || Some(bench.cli().last_error()).filter(|error| !error.is_empty()));
+        let error = error.unwrap_or_else(|| panic!("{what}: no error within 20 s\n{}", bench.daemon.log()));
+        assert!(error.contains("20-trap.toml") && error.contains(word), "{what}: {error}");
+        assert_eq!(bench.cli().generation(), generation, "{what}");
+        assert!(bench.arrives(&udp_to(Family::V4, 53)) && !bench.arrives(&udp_to(Family::V4, 54)), "{what}: as before");
+        if path.is_dir() { fs::remove_dir(&path) } else { fs::remove_file(&path) }.expect("taken away");
+        wait::until("the error is gone with its file", Duration::from_secs(10), || bench.cli().last_error().is_empty());
+    }
+}
+
+#[test]
+fn directory_of_somebody_else_is_not_believed() {
+    let Some(bench) = Bench::start(&good()) else { return };
+    let path = bench.net.policy_dir();
+    for (mode, user, word) in
+        [(0o755, 61_235, "belongs to user 61235"), (0o775, 0, "writable by its group"), (0o777, 0, "writable by everybody")]
+    {
+        fs::set_permissions(&path, Permissions::from_mode(mode)).expect("a mode");
+        chown(&path, Some(user), None).expect("an owner");
+        bench.net.write("20-more.toml", VERSION);
+        wait::until(word, Duration::from_secs(10), || bench.cli().last_error().contains(word));
+        unchanged(&bench, word);
+    }
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("a mode");
+    bench.change(&arriving(&(allow_port("dns", "udp", 53) + &allow_port("ntp", "udp", 123))));
 }
 
 #[test]

@@ -96,6 +96,51 @@ fn content_that_the_watcher_made_live_a_moment_ago_can_be_put_on_trial() {
 }
 
 #[test]
+fn rolled_back_content_that_is_written_anew_after_another_goes_live() {
+    let automatic = |port| arriving(&allow_port("one", "udp", port));
+    let Some(mut bench) = Bench::start(&automatic(1000)) else { return };
+    for restart in [false, true] {
+        bench.net.write(FILE, &automatic(2000));
+        bench.cli().run(&["apply", "--confirm", "60s"]).expect(DONE);
+        bench.cli().run(&["rollback"]).expect(DONE);
+        assert!(open(&bench, 1000) && bench.cli().last_error().contains("rolled back"));
+        bench.net.write(FILE, &automatic(1000));
+        wait::until("the files say what is live", Duration::from_secs(8), || bench.cli().last_error().is_empty());
+        if restart {
+            bench.daemon.kill();
+            bench.daemon = Daemon::start(&bench.net);
+        }
+        bench.net.write(FILE, &automatic(2000));
+        becomes(&bench, 2000, "somebody has written it again: it counts");
+        bench.net.write(FILE, &automatic(1000));
+        becomes(&bench, 1000, "and back");
+    }
+}
+
+#[test]
+fn rollback_a_moment_too_late_does_not_bring_back_what_was_left() {
+    let Some(mut bench) = Bench::start(&by_hand(1000)) else { return };
+    bench.net.write(FILE, &by_hand(2000));
+    bench.cli().run(&["apply", "--confirm", "1s"]).expect(DONE);
+    becomes(&bench, 1000, "the trial is over");
+    let late = bench.cli().run(&["rollback"]);
+    assert!([DONE, REFUSED].contains(&late.code) && late.text().contains("already"), "{}", late.text());
+    assert!(open(&bench, 1000) && !open(&bench, 2000), "{}", late.text());
+    for restart in [false, true] {
+        if restart {
+            bench.daemon.kill();
+            bench.daemon = Daemon::start(&bench.net);
+        }
+        bench.cli().run(&["rollback"]).expect(REFUSED);
+        assert!(open(&bench, 1000) && !open(&bench, 2000), "restarted: {restart}");
+    }
+    bench.cli().run(&["apply"]).expect(DONE);
+    assert!(open(&bench, 2000), "whoever applies it gets it");
+    bench.cli().run(&["rollback"]).expect(DONE);
+    assert!(open(&bench, 1000), "and can go back once more");
+}
+
+#[test]
 fn nonsense_is_refused_and_changes_nothing() {
     let Some(bench) = Bench::start(&by_hand(1000)) else { return };
     bench.cli().run(&["apply", "--confirm", "soon"]).expect(BAD);

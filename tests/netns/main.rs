@@ -1,6 +1,7 @@
 //! One file a promise, each kept with real packets in network namespaces.
 
 mod bench_itself;
+mod judged;
 mod matrix;
 
 mod addresses;
@@ -41,18 +42,29 @@ mod conntrack_tcp;
 mod conntrack_udp;
 mod rejudge;
 
+mod hostile_connection;
+mod hostile_delivery;
+mod hostile_host;
+mod hostile_offload;
+mod hostile_pages;
+mod hostile_tunnel;
+
 mod adopt;
 mod bad_files;
 mod commands;
 mod confirm;
 mod counters;
 mod devices;
+mod guard;
 mod lifecycle;
 mod links;
 mod metrics;
 mod moved;
 mod netfilter;
+mod notify;
+mod places;
 mod policy_tests;
 mod saving;
 mod session_guard;
+mod signals;
 mod sockets;

@@ -18,7 +18,7 @@ fn serving(port: u16) -> String {
 fn get(bench: &Bench, port: u16, path: &str) -> String {
     let ask = || {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.set_read_timeout(Some(netpol_tests::machine::patience(Duration::from_secs(5))))?;
         stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())?;
         let mut page = String::new();
         stream.read_to_string(&mut page)?;
@@ -38,6 +38,7 @@ fn counters_are_served_and_the_listener_follows_the_policy() {
         page.contains("netpol_rule_packets_total{policy=\"arriving\",direction=\"ingress\",rule=\"one\",action=\"allow\"} 1"),
         "{page}"
     );
+    assert!(page.contains("netpol_log_events_lost_total 0") && page.contains("netpol_log_lines_lost_total 0"), "{page}");
     assert!(get(&bench, 9472, "/").contains("404"));
     bench.net.write("10-test.toml", &serving(9473));
     wait::until("the other port", Duration::from_secs(8), || get(&bench, 9473, "/metrics").contains("200 OK"));

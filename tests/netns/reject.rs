@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use netpol_tests::policy::{VERSION, allow_port, arriving, both_ways, leaving, policy};
 use netpol_tests::sock::{self, Connection};
-use netpol_tests::{Bench, Family, Net, ns::Namespace};
+use netpol_tests::{Bench, Family, Net, machine::patience, ns::Namespace};
 
 const REJECT: &str = "[[rule]]\naction = \"reject\"\n";
 
@@ -16,11 +16,11 @@ fn with(answer: &str) -> String {
     format!("{REJECT}reject_with = \"{answer}\"\n")
 }
 
-/// What connect(2) says, and after how long.
-fn connect(from: &Namespace, f: Family, host: (u8, u8), patience: Duration) -> (i32, Duration) {
+/// What connect(2) says within a time, and after how long.
+fn connect(from: &Namespace, f: Family, host: (u8, u8), limit: Duration) -> (i32, Duration) {
     let begin = Instant::now();
     let to = f.at(host.0, host.1, 80);
-    let error = from.run(|| std::net::TcpStream::connect_timeout(&to, patience)).expect_err("rejected");
+    let error = from.run(|| std::net::TcpStream::connect_timeout(&to, patience(limit))).expect_err("rejected");
     (error.raw_os_error().unwrap_or(0), begin.elapsed())
 }
 
@@ -40,7 +40,7 @@ fn refused_at_once(from: &Namespace, host: (u8, u8), what: &str) {
     for f in Family::BOTH {
         let (error, after) = connect(from, f, host, Duration::from_secs(2));
         assert_eq!(error, libc::ECONNREFUSED, "{what} {f:?}: connect");
-        assert!(after < AT_ONCE, "{what} {f:?}: {after:?}");
+        assert!(after < patience(AT_ONCE), "{what} {f:?}: {after:?}");
         for size in [1, 1400, 8000] {
             assert_eq!(ask(from, f, host, size), if size > 1400 { 0 } else { libc::ECONNREFUSED }, "{what} {f:?}: {size} bytes of UDP");
         }
@@ -135,7 +135,7 @@ fn each_answer_has_its_error() {
             for (from, host) in [(&bench.net.dut, (1, 2)), (&bench.net.dst, (1, 2))] {
                 let (error, after) = connect(from, f, host, Duration::from_secs(5));
                 assert_eq!(error, tcp, "{answer} {f:?}: TCP");
-                assert!(after < Duration::from_secs(3), "{answer} {f:?}: {after:?}");
+                assert!(after < patience(Duration::from_secs(3)), "{answer} {f:?}: {after:?}");
                 assert_eq!(ask(from, f, host, 1), udp, "{answer} {f:?}: UDP");
             }
         }
@@ -152,7 +152,7 @@ fn connection_that_a_new_policy_rejects_is_reset_in_the_midst_of_large_segments(
         let mut connection = Connection::open(&bench.net.src, &listener, f.at(2, 2, 80)).expect("a connection");
         let mut sink = connection.server.try_clone().expect("a second handle");
         let reader = std::thread::spawn(move || while sink.read(&mut [0; 1 << 16]).is_ok_and(|read| read > 0) {});
-        connection.client.set_write_timeout(Some(Duration::from_secs(10))).expect("a write timeout");
+        connection.client.set_write_timeout(Some(patience(Duration::from_secs(10)))).expect("a write timeout");
         let stream = |connection: &mut Connection| connection.client.write_all(&[1; 1 << 16]);
         for _ in 0..20 {
             stream(&mut connection).expect("allowed");
@@ -188,7 +188,7 @@ fn loopback_device_tells_too() {
         let begin = Instant::now();
         let error = sock::connect(&bench.net.dut, netpol_tests::packet_l4::addr(to)).expect_err("rejected where it arrives");
         assert_eq!(error.raw_os_error(), Some(libc::ECONNREFUSED), "{to}");
-        assert!(begin.elapsed() < AT_ONCE, "{to}: {:?}", begin.elapsed());
+        assert!(begin.elapsed() < patience(AT_ONCE), "{to}: {:?}", begin.elapsed());
         let socket = sock::udp(&bench.net.dut, netpol_tests::packet_l4::addr(to.replace(":80", ":0").as_str()));
         socket.connect(netpol_tests::packet_l4::addr(to)).expect("connect");
         let told = socket.send(b"?").and_then(|_| socket.recv(&mut [0; 8])).expect_err("rejected where it leaves");

@@ -32,7 +32,7 @@ fn bulk_data_passes_whole_in_every_xdp_mode() {
                     client.write_all(&[7; 65536]).expect("send");
                 }
             });
-            server.set_read_timeout(Some(Duration::from_secs(10))).expect("a read timeout");
+            server.set_read_timeout(Some(netpol_tests::machine::patience(Duration::from_secs(10)))).expect("a read timeout");
             let mut all = Vec::with_capacity(SIZE);
             server.read_to_end(&mut all).expect("receive");
             sender.join().expect("the sender");

@@ -18,7 +18,7 @@ use crate::policy::{self, Loaded};
 use crate::report;
 use crate::schema::diagnose::Diagnostic;
 use crate::schema::render;
-use crate::source::{self, Snapshot, SourceError};
+use crate::source::{self, Snapshot, SourceError, Trust};
 
 /// What a directory holds and what there is to say about it.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Checked {
 /// # Errors
 /// The directory itself cannot be read; what is wrong with its files stands in the result.
 pub fn check(directory: &Path) -> Result<Checked, SourceError> {
-    let mut snapshot = source::read(directory)?;
+    let mut snapshot = source::read(directory, Trust::Checked)?;
     let Loaded { policies, warnings } = policy::load(&mut snapshot);
     let (policies, mut diagnostics) = match policies {
         Ok(policies) => (Some(policies), Vec::new()),

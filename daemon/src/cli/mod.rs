@@ -4,11 +4,14 @@
 
 mod apply;
 pub mod check;
+mod completions;
 mod detach;
+mod man;
 mod print;
 mod progress;
 mod rules;
 mod run;
+mod schema;
 mod session;
 mod set;
 mod status;
@@ -106,6 +109,15 @@ enum Command {
     },
     /// Take the firewall off all interfaces
     Detach,
+    /// The JSON Schema of the policy files, for editors
+    Schema,
+    /// A completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// The manual pages, as roff
+    Man(man::ManArgs),
 }
 
 /// Parses the arguments, runs one command and gives its exit code.
@@ -125,6 +137,9 @@ pub fn main() -> anyhow::Result<ExitCode> {
         Command::Rules => rules::rules(&common)?,
         Command::Set { command } => set::set(&common, command)?,
         Command::Detach => detach::detach(&common)?,
+        Command::Schema => schema::schema()?,
+        Command::Completions { shell } => completions::completions(shell)?,
+        Command::Man(arguments) => man::man(&arguments)?,
     };
     Ok(ExitCode::from(code))
 }

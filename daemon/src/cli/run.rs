@@ -10,11 +10,13 @@ use log::{error, info, warn};
 use serde_json::{Value, json};
 
 use super::{Common, DONE, UNREACHABLE, detach};
+use crate::kernel;
 use crate::reconcile::{Directories, Kind, Reconciler, Ways};
-use crate::report::systemd;
+use crate::report::{outlet, systemd};
 use crate::trigger::control::{Progress, Reply, Request, Response};
-use crate::trigger::{Trigger, control, files, links, metrics, signals};
+use crate::trigger::{Bell, Trigger, control, files, links, metrics, signals};
 
+mod descriptors;
 mod event_log;
 
 /// Containers and machines that policies name are looked for this often: their managers write their files after the interface appears.
@@ -37,16 +39,19 @@ const TELL: Duration = Duration::from_millis(200);
 /// # Errors
 /// When the first enforcement is not possible at all, or a trigger cannot be set up.
 pub(super) fn run(common: &Common, attach: Option<super::Attach>) -> anyhow::Result<u8> {
+    outlet::detach().context("no thread for the log")?;
+    let descriptors = descriptors::raise();
+    let offset = kernel::boot_time_offset();
+    if offset != 0 {
+        info!("in a time namespace that shows boot time {:.3} s off: the kernel's own is used", offset as f64 / 1e9);
+    }
     let (send, triggers) = mpsc::channel();
     // Every source is connected before the first look, so that nothing that changes in between is missed.
     signals::watch(send.clone())?;
     let file_watch = files::watch(&common.config_dir, send.clone())?;
-    let link_send = send.clone();
-    let _link_watch = links::watch(move || notify(&link_send, Trigger::Links))?;
-    let route_send = send.clone();
-    let _route_watch = links::watch_routes(move || notify(&route_send, Trigger::Routes))?;
-    let filter_send = send.clone();
-    let _filter_watch = links::watch_filters(move || notify(&filter_send, Trigger::Filters))?;
+    let _link_watch = links::watch(ringing(Bell::new(Trigger::Links, send.clone())))?;
+    let _route_watch = links::watch_routes(ringing(Bell::new(Trigger::Routes, send.clone())))?;
+    let _filter_watch = links::watch_filters(ringing(Bell::new(Trigger::Filters, send.clone())))?;
     let directories = Directories { config: common.config_dir.clone(), bpffs: common.bpffs.clone(), state: common.state_dir.clone() };
     let mut service = Service {
         reconciler: Reconciler::new(directories, Ways { attach: attach.map(Into::into) }),
@@ -56,6 +61,7 @@ pub(super) fn run(common: &Common, attach: Option<super::Attach>) -> anyhow::Res
         send: send.clone(),
         ready: false,
         retry: None,
+        retry_asked: false,
         routes: None,
         routes_rest: Instant::now(),
         looked: Instant::now(),
@@ -65,7 +71,8 @@ pub(super) fn run(common: &Common, attach: Option<super::Attach>) -> anyhow::Res
         error!("{}", refusal.text.trim_end());
         return Ok(if refusal.kind == Kind::Kernel { UNREACHABLE } else { refusal.exit() });
     }
-    control::serve(&common.runtime_dir, send)?;
+    control::serve(&common.runtime_dir, send, descriptors)
+        .with_context(|| format!("no control socket can be made in {}; what is enforced stays so", common.runtime_dir.display()))?;
     service.after_change();
     service.serve(&triggers)
 }
@@ -82,9 +89,11 @@ fn lock(directory: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
-fn notify(send: &Sender<Trigger>, trigger: Trigger) {
-    if send.send(trigger).is_err() {
-        // The loop has ended; so will this process.
+fn ringing(bell: Bell) -> impl Fn() + Send + 'static {
+    move || {
+        if !bell.ring() {
+            // The loop has ended; so will this process.
+        }
     }
 }
 
@@ -96,6 +105,8 @@ struct Service {
     send: Sender<Trigger>,
     ready: bool,
     retry: Option<Instant>,
+    /// What is tried again was asked for by a signal.
+    retry_asked: bool,
     /// Routes have changed and are to be looked at then.
     routes: Option<Instant>,
     /// They are not looked at before.
@@ -127,6 +138,7 @@ impl Service {
                 self.retry = None;
                 pending.links = true;
                 pending.files = true;
+                pending.reload |= std::mem::take(&mut self.retry_asked);
             }
             if pending.routes && self.routes.is_none() {
                 self.routes = Some(self.routes_rest);
@@ -189,7 +201,10 @@ impl Service {
     fn reload(&mut self, force: bool) {
         match self.reconciler.reload(force) {
             Ok(()) => {}
-            Err(refusal) if refusal.passing => self.retry = Some(Instant::now() + RETRY),
+            Err(refusal) if refusal.passing => {
+                self.retry = Some(Instant::now() + RETRY);
+                self.retry_asked |= force;
+            }
             Err(_) => {} // noted and logged by the reconciler
         }
         self.after_change();
@@ -249,7 +264,10 @@ impl Service {
 
     fn answer(&mut self, request: &Request, tell: &mut dyn FnMut(&str, usize, usize)) -> Response {
         match request {
-            Request::Status => respond(self.reconciler.status()),
+            Request::Status => {
+                self.reconciler.set_watch_trouble(self.file_watch.trouble());
+                respond(self.reconciler.status())
+            }
             Request::Rules => respond(self.reconciler.rules()),
             Request::Metrics => self.reconciler.metrics(),
             Request::SetList => self.reconciler.set_list(),
@@ -337,10 +355,10 @@ impl Pending {
     fn take(&mut self, trigger: Trigger) {
         match trigger {
             Trigger::Files => self.files = true,
-            Trigger::Links => self.links = true,
-            Trigger::Filters => self.filters = true,
-            Trigger::Routes => self.routes = true,
-            Trigger::Reload => self.reload = true,
+            Trigger::Links(_) => self.links = true,
+            Trigger::Filters(_) => self.filters = true,
+            Trigger::Routes(_) => self.routes = true,
+            Trigger::Reload(_) => self.reload = true,
             Trigger::Stop => self.stop = true,
             Trigger::Control(request, reply) => self.requests.push((request, reply)),
         }

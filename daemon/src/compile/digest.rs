@@ -57,6 +57,7 @@ pub(super) fn of(core: &Core) -> [u8; 32] {
         condition_expiry,
         failsafe,
         ethertypes,
+        guard,
         rule_info,
         chain_info,
         audit_info,
@@ -65,7 +66,7 @@ pub(super) fn of(core: &Core) -> [u8; 32] {
     (slot, connections, half_open, addresses4, addresses6, classes).hash(&mut feed);
     (chains, layers, views, rows, row_defaults, decisions, candidates).hash(&mut feed);
     (l4_protocols, l4_tables, l4_flags, l4_vlans, l4_dims, l4_combine).hash(&mut feed);
-    (rules, failsafe, ethertypes).hash(&mut feed);
+    (rules, failsafe, ethertypes, guard).hash(&mut feed);
     (sets, set_lists, source_checks, macs, cookie_ports).hash(&mut feed);
     (limits, conditions, condition_expiry).hash(&mut feed);
     audit_info.len().hash(&mut feed);

@@ -114,7 +114,7 @@ fn enforcing<'p, 'a>(policies: &'p [(u32, &'a Policy)]) -> impl Iterator<Item = 
 }
 
 /// Whether there is anything that XDP could do.
-fn works(xdp: &Xdp) -> bool {
+pub(super) fn works(xdp: &Xdp) -> bool {
     let Xdp { mode: _, deny_sets, drop_malformed, drop_fragments, rate_limit, syn_cookies } = xdp;
     let limited = rate_limit.packets.is_some() || rate_limit.syns.is_some();
     !deny_sets.is_empty() || *drop_malformed || *drop_fragments || limited || !syn_cookies.is_empty()

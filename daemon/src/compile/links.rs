@@ -9,6 +9,7 @@ use super::addresses::{Addresses, limit};
 pub(super) use super::draft::ChainKey;
 use super::draft::{Draft, SourceRate};
 use super::limits::Limits;
+use super::names::name_of;
 use super::ruleset::{LinkFacts, LinkPlan};
 use super::sets::{DynamicSets, is_dynamic};
 use crate::policy::model::{Hook, PolicySet, SetId, SourceList};
@@ -140,6 +141,7 @@ impl<'a> Links<'a> {
             source_checks: abi::np_list::default(),
             limit_packets: abi::NP_NONE,
             limit_syns: abi::NP_NONE,
+            name: name_of(&draft.facts.name),
         }
     }
 

@@ -18,6 +18,7 @@ mod layers;
 mod limits;
 mod links;
 mod lists;
+pub mod names;
 mod numbering;
 mod prefixes;
 pub mod routes;
@@ -44,6 +45,7 @@ use l4::{L4, Predicate};
 use layers::{LayerRule, Space};
 use limits::Limits;
 use links::{Links, Plans};
+use names::Guard;
 use numbering::Numbering;
 use rows::{Extent, Rows};
 use ruleset::{AuditInfo, Core, LinkFacts, LinkPlan, Ruleset, SetSlot};
@@ -54,8 +56,9 @@ pub fn compile(set: &PolicySet, links: &[LinkFacts]) -> Result<Ruleset, CompileE
     compile_within(set, links, layers::COMFORTABLE)
 }
 
-/// Compiles with layers that are parted where they are estimated to grow beyond `comfortable` rows and decisions.
-fn compile_within(set: &PolicySet, links: &[LinkFacts], comfortable: u64) -> Result<Ruleset, CompileError> {
+/// Compiles with layers that are parted where they are estimated to grow beyond `comfortable` rows and decisions. However they are
+/// parted, the verdicts are the same.
+pub fn compile_within(set: &PolicySet, links: &[LinkFacts], comfortable: u64) -> Result<Ruleset, CompileError> {
     let links = Links::of(set, links)?;
     let numbering = Numbering::of(set)?;
     let failsafe = Failsafe::of(&set.daemon)?;
@@ -75,7 +78,7 @@ fn compile_within(set: &PolicySet, links: &[LinkFacts], comfortable: u64) -> Res
         chains.add(key, &rules)?;
     }
     let built = chains.finish();
-    let parts = Parts { failsafe, classes: selected.classes, l4, built, changing };
+    let parts = Parts { failsafe, classes: selected.classes, l4, built, changing, guard: Guard::of(set)? };
     Ok(Ruleset { core: parts.join(set, &links, &numbering), links: plans })
 }
 
@@ -86,12 +89,13 @@ struct Parts<'a> {
     l4: L4,
     built: Built,
     changing: Changing,
+    guard: Guard,
 }
 
 impl Parts<'_> {
     /// Puts them together.
     fn join(self, set: &PolicySet, links: &Links<'_>, numbering: &Numbering<'_>) -> Core {
-        let Parts { failsafe, classes, l4, built, changing } = self;
+        let Parts { failsafe, classes, l4, built, changing, guard } = self;
         let audits = set.policies.iter().filter(|policy| policy.mode == Mode::Audit);
         Core {
             slot: slot(&set.daemon),
@@ -125,6 +129,7 @@ impl Parts<'_> {
             condition_expiry: changing.conditions.expiry,
             failsafe: failsafe.map,
             ethertypes: links.ethertypes(),
+            guard,
             rule_info: numbering.info(),
             chain_info: built.info,
             audit_info: audits.map(audit_info).collect(),

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use netpol_probes::abi;
 
+use super::names::Guard;
 pub use crate::policy::judge::DeviceKind;
 use crate::policy::model::{Adopt, Direction, Hook, Origin, Owner, XdpMode};
 
@@ -93,6 +94,8 @@ pub struct Core {
     pub condition_expiry: Vec<Option<i64>>,
     pub failsafe: Vec<(abi::np_failsafe_key, u64)>,
     pub ethertypes: Vec<(abi::np_ethertype_key, u8)>,
+    /// Which names of interfaces are selected: what the guard reads.
+    pub guard: Guard,
     /// What each rule is called, by rule number. Not part of the maps.
     pub rule_info: Vec<RuleInfo>,
     /// What each chain is called, by chain number. Not part of the maps.

@@ -67,6 +67,20 @@ pub fn detach_pin(pins: &Pins, ifindex: u32, which: LinkPin) -> Result<()> {
     pins::unpin(&path)
 }
 
+/// Deletes pins of links that were taken off by somebody who died before the pin was gone. Where every pin of an interface is like that
+/// its device may be gone, which is for a plan to judge.
+pub fn unpin_detached(pins: &Pins) -> Result<()> {
+    let mut all = Vec::new();
+    for (ifindex, which) in pins.link_pins()? {
+        let there = bpf::link_info(&bpf::get(&pins.link(ifindex, which))?, "pin")?.ifindex;
+        all.push((ifindex, which, there));
+    }
+    let lives = |ifindex: u32| all.iter().any(|(other, _, there)| (*other, *there) == (ifindex, ifindex));
+    all.iter()
+        .filter(|(ifindex, _, there)| *there == 0 && lives(*ifindex))
+        .try_for_each(|(ifindex, which, _)| pins::unpin(&pins.link(*ifindex, *which)))
+}
+
 /// How many programs run before `program` on the hook; `None` = it is not among them.
 pub fn ahead(ifindex: u32, hook: Hook, program: u32) -> Result<Option<usize>> {
     let order = bpf::tcx_programs(ifindex, attach_type(hook))
@@ -95,12 +109,13 @@ pub fn take_head(pins: &Pins, ifindex: u32, hook: Hook, twin: BorrowedFd<'_>, pr
 mod tests {
     use std::os::fd::AsFd;
 
-    use super::super::tests::{Namespace, Scratch, needs_root, tc_program};
+    use super::super::tests::{Namespace, Scratch, needs_root, needs_tcx, tc_program};
     use super::*;
 
     #[test]
     fn link_is_pinned_at_the_head_and_survives_its_maker() {
         needs_root!();
+        needs_tcx!();
         let scratch = Scratch::new("tcx");
         let _namespace = Namespace::enter();
         let lo = 1;
@@ -133,6 +148,7 @@ mod tests {
     #[test]
     fn missing_device_is_told_by_errno() {
         needs_root!();
+        needs_tcx!();
         let scratch = Scratch::new("tcx-gone");
         let error = attach(&scratch.pins, 123_456, Hook::Ingress, tc_program().as_fd()).unwrap_err();
         assert_eq!(bpf::errno(&error), libc::ENODEV);

@@ -16,6 +16,8 @@ pub const TCX_INGRESS: u32 = 46;
 pub const TCX_EGRESS: u32 = 47;
 /// `BPF_XDP`.
 pub const XDP: u32 = 37;
+/// `BPF_NETFILTER` (6.4).
+pub const NETFILTER: u32 = 45;
 /// `BPF_F_BEFORE` without a relative: the head of the list.
 pub const F_BEFORE: u32 = 1 << 3;
 /// `XDP_FLAGS_SKB_MODE` of linux/if_link.h.
@@ -155,6 +157,29 @@ pub fn link_create(program: BorrowedFd<'_>, ifindex: u32, attach_type: u32, flag
     if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(sys::owned(fd)) }
 }
 
+/// `union bpf_attr` as `BPF_LINK_CREATE` reads it for netfilter; the bundled libbpf does not know these fields.
+#[repr(C)]
+struct NetfilterLink {
+    program: u32,
+    target: u32,
+    attach_type: u32,
+    flags: u32,
+    family: u32,
+    hook: u32,
+    priority: i32,
+    netfilter_flags: u32,
+}
+
+/// Attaches a program to a netfilter hook of this network namespace by a link.
+pub fn netfilter_link_create(program: BorrowedFd<'_>, family: u32, hook: u32, priority: i32) -> io::Result<OwnedFd> {
+    const LINK_CREATE: c_int = 28;
+    let program = u32::try_from(program.as_raw_fd()).map_err(io::Error::other)?;
+    let wanted = NetfilterLink { program, target: 0, attach_type: NETFILTER, flags: 0, family, hook, priority, netfilter_flags: 0 };
+    // SAFETY: `wanted` is valid for reads and its size is told.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, LINK_CREATE, &raw const wanted, size_of::<NetfilterLink>()) };
+    if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(sys::owned(c_int::try_from(fd).map_err(io::Error::other)?)) }
+}
+
 /// Exchanges the program of a link; at no moment is there none.
 pub fn link_update(link: &impl AsRawFd, program: BorrowedFd<'_>, what: &str) -> Result<()> {
     // SAFETY: a null pointer for options means none.
@@ -242,6 +267,11 @@ pub type Instruction = (u8, u8, i16, i32);
 
 /// Loads a hand-assembled program: feature probes and tests need no object.
 pub fn program_load(kind: u32, code: &[Instruction]) -> io::Result<OwnedFd> {
+    program_load_for(kind, 0, code)
+}
+
+/// [`program_load`] for an attach type, which some kinds want to be told.
+pub fn program_load_for(kind: u32, attach_type: u32, code: &[Instruction]) -> io::Result<OwnedFd> {
     let mut bytes = Vec::with_capacity(code.len() * 8);
     for (opcode, registers, offset, immediate) in code {
         bytes.extend([*opcode, *registers]);
@@ -253,9 +283,15 @@ pub fn program_load(kind: u32, code: &[Instruction]) -> io::Result<OwnedFd> {
     // SAFETY: both are `code.len() * 8` bytes long and do not overlap.
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), aligned.as_mut_ptr().cast::<u8>(), bytes.len()) };
     let license: *const c_char = c"Dual MIT/GPL".as_ptr();
-    // SAFETY: `aligned` holds `code.len()` instructions; no log is asked for.
-    let fd =
-        unsafe { bpf_sys::bpf_load_program(kind, aligned.as_ptr().cast(), code.len() as _, license, 0, std::ptr::null_mut::<c_char>(), 0) };
+    // SAFETY: all-zero is a valid `bpf_load_program_attr`.
+    let mut wanted: bpf_sys::bpf_load_program_attr = unsafe { std::mem::zeroed() };
+    wanted.prog_type = kind;
+    wanted.expected_attach_type = attach_type;
+    wanted.insns = aligned.as_ptr().cast();
+    wanted.insns_cnt = code.len() as _;
+    wanted.license = license;
+    // SAFETY: `wanted` names `code.len()` instructions and a license that ends with NUL; no log is asked for.
+    let fd = unsafe { bpf_sys::bpf_load_program_xattr(&wanted, std::ptr::null_mut::<c_char>(), 0) };
     if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(sys::owned(fd)) }
 }
 

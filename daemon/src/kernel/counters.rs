@@ -89,6 +89,12 @@ pub fn reasons(map: &Map) -> Result<ReasonCounts> {
     Ok(counts)
 }
 
+/// Packets that were to be logged and found the ring full, since the shared maps exist.
+pub fn lost_events(map: &Map) -> Result<u64> {
+    let cpus = map.all_per_cpu::<u64>()?.into_iter().skip(abi::NP_LOST_EVENTS as usize).step_by(abi::NP_MAX_REASONS as usize);
+    Ok(cpus.flatten().sum())
+}
+
 /// Identities by counter index: rules, then chains' defaults, then defaults of policies in audit mode.
 pub fn identities(core: &Core) -> Vec<u64> {
     let rules = core.rule_info.iter().map(rule_identity);

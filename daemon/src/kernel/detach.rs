@@ -1,5 +1,6 @@
 //! Taking the firewall off: explicitly, completely, whatever layout is there.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::error::Result;
@@ -17,10 +18,10 @@ pub fn all(pins: &Pins) -> Result<Vec<String>> {
         sys::Word::map(&Map::open("generation", &word)?)?.store(0);
     }
     let interfaces = links::list()?;
-    let mut freed = std::collections::BTreeSet::new();
-    for (ifindex, which) in pins.link_pins()? {
-        attach_tcx::detach_pin(pins, ifindex, which)?;
-        freed.insert(ifindex);
+    let trees: Vec<Pins> = pins.trees()?.iter().map(|name| pins.beside(name)).collect();
+    let mut freed = BTreeSet::new();
+    for tree in &trees {
+        freed.extend(links_of(tree)?);
     }
     for ifindex in interfaces.keys() {
         for hook in [Hook::Ingress, Hook::Egress] {
@@ -30,10 +31,23 @@ pub fn all(pins: &Pins) -> Result<Vec<String>> {
             }
         }
     }
-    for name in pins::names(pins.base())?.iter().filter(|name| name.starts_with("abi")) {
-        pins::remove_tree(&pins.base().join(name))?;
+    for tree in &trees {
+        pins::remove_tree(&tree.abi())?;
     }
     Ok(freed.iter().filter_map(|ifindex| interfaces.get(ifindex)).map(|link| link.name.clone()).collect())
+}
+
+/// Takes every link of a tree off its interface and deletes the pins; returns the indices of the interfaces. Comes before the
+/// removal of anything else of a tree that may still judge: a program array that has lost its pin is emptied by the kernel, and
+/// the packets of whatever still hangs on an interface would be dropped.
+pub fn links_of(tree: &Pins) -> Result<BTreeSet<u32>> {
+    let mut freed = BTreeSet::new();
+    for (ifindex, which) in tree.link_pins()? {
+        attach_tcx::detach_pin(tree, ifindex, which)?;
+        freed.insert(ifindex);
+    }
+    pins::remove_tree(&tree.links())?;
+    Ok(freed)
 }
 
 /// [`all`] for a directory that no instance has open: takes the lock first. Needs no fitting layout.

@@ -30,14 +30,20 @@ struct Taken {
 // SAFETY: the ring and what it writes into belong to this value alone.
 unsafe impl Send for Events {}
 
+/// The event that a sample of the ring holds; `None` = it is too short for one.
+pub fn event(sample: &[u8]) -> Option<abi::np_event> {
+    let bytes = sample.get(..size_of::<abi::np_event>())?;
+    // SAFETY: `bytes` holds a whole np_event, which is plain numbers; every pattern is valid, and no alignment is asked for.
+    Some(unsafe { bytes.as_ptr().cast::<abi::np_event>().read_unaligned() })
+}
+
 /// Called by libbpf for each sample; copies it. A negative answer ends the round.
 unsafe extern "C" fn take(context: *mut c_void, data: *mut c_void, size: bpf_sys::size_t) -> c_int {
     // SAFETY: `context` is the box that `Events::open` gave, which nothing else touches during a poll.
     let taken = unsafe { &mut *context.cast::<Taken>() };
-    if size as usize >= size_of::<abi::np_event>() {
-        // SAFETY: `data` is valid for `size` bytes; a sample is aligned to 8 bytes, but nothing here relies on it.
-        taken.events.push(unsafe { data.cast::<abi::np_event>().read_unaligned() });
-    }
+    // SAFETY: `data` is valid for `size` bytes until the callback returns.
+    let sample = unsafe { std::slice::from_raw_parts(data.cast::<u8>(), size as usize) };
+    taken.events.extend(event(sample));
     if taken.events.len() >= MOST { -libc::EAGAIN } else { 0 }
 }
 

@@ -17,11 +17,11 @@ use super::error::{Error, Result};
 use super::generation::Site;
 use super::pins::{self, LinkPin};
 use super::shared::need;
-use super::{Kernel, Outcome, attach, attach_tcx, attach_xdp, bpf, counters, generation, objects};
+use super::{Kernel, Outcome, attach, attach_guard, attach_tcx, attach_xdp, bpf, counters, detach, generation, grace, objects};
 use crate::compile::ruleset::{Core, DeviceKind};
 use crate::plan::Action;
 use crate::plan::action::Target;
-use crate::plan::observed::GenerationWord;
+use crate::plan::observed::{GenerationWord, TcAttachment};
 use crate::policy::model::{Hook, XdpMode};
 use crate::sets::content::Contents;
 
@@ -39,7 +39,7 @@ pub struct Material<'a> {
 
 /// Carries out a plan.
 pub fn execute(kernel: &Kernel, material: Option<Material<'_>>, actions: &[Action]) -> Result<Outcome> {
-    let mut run = Run { kernel, material, outcome: Outcome::default(), waited: false, standing: None };
+    let mut run = Run { kernel, material, outcome: Outcome::default(), waited: false, passing: false, standing: None };
     let commit = actions.iter().rposition(|action| matches!(action, Action::Commit { .. }));
     let mut done: Vec<&Action> = Vec::new();
     let mut skipped = BTreeSet::new();
@@ -88,6 +88,9 @@ struct Run<'a> {
     material: Option<Material<'a>>,
     outcome: Outcome,
     waited: bool,
+    /// Packets may be on their way that have passed an ingress hook before our program was there: the guard must not take them for
+    /// judged ones.
+    passing: bool,
     /// Sockets and routes, once an interface asks for them.
     standing: Option<Standing>,
 }
@@ -107,6 +110,8 @@ impl Run<'_> {
 
     fn perform(&mut self, action: &Action) -> Result<()> {
         let Kernel { pins, maps, programs, way, .. } = self.kernel;
+        #[cfg(test)]
+        super::faults::before(action)?;
         match action {
             Action::InstallShared { .. } => {
                 let epilogue = programs.get(objects::EPILOGUE)?.try_clone_to_owned().map_err(cloning)?;
@@ -115,6 +120,14 @@ impl Run<'_> {
             Action::RestoreShared { program } => {
                 objects::install(&pins.shared("tc_programs"), abi::NP_TC_EPILOGUE, &bpf::program_by_id(*program)?)
             }
+            Action::AttachGuard => {
+                let by_name = |name: &str| maps.get(name).map(AsFd::as_fd);
+                if let Err(error) = attach_guard::attach(pins, programs.digest(), &by_name) {
+                    self.outcome.warnings.push(format!("no guard: an interface that appears is open until it is attached to: {error}"));
+                }
+                Ok(())
+            }
+            Action::DetachGuard => attach_guard::detach(pins, programs.digest()),
             Action::BuildGeneration { generation, deadline } => {
                 let material = self.material.ok_or_else(|| Error::Inconsistent("nothing to build a generation from".into()))?;
                 let site = Site { pins, shared: maps, objects_digest: programs.digest(), running: self.kernel.word().running };
@@ -126,9 +139,13 @@ impl Run<'_> {
                 if *xdp && attach_xdp::attached(pins, link.ifindex)? {
                     record.flags |= abi::NP_LINK_XDP;
                 }
+                if self.kernel.word().running == *generation {
+                    self.let_pass()?;
+                }
                 self.write_record(*generation, link, &record)
             }
             Action::Adopt { generation, link } => {
+                self.let_pass()?;
                 // Whoever cannot be adopted has to connect anew; that is no reason to leave the interface open.
                 if let Err(error) = self.adopt(*generation, link) {
                     self.outcome.warnings.push(format!("{}: connections that exist already could not be taken over: {error}", link.name));
@@ -138,7 +155,10 @@ impl Run<'_> {
             Action::Disown { link } => adopt::forget(need(maps, "connections")?, link.ifindex),
             Action::RestoreRecord { generation, link, record } => self.write_record(*generation, link, record),
             Action::DropRecord { generation, link, .. } => need(maps, "links")?.delete(&key(*generation, link.ifindex)).map(|_there| ()),
-            Action::Attach { link, hook, variant } => attach::attach(*way, pins, link.ifindex, *hook, programs.tc(*variant, *hook)?),
+            Action::Attach { link, hook, variant } => {
+                self.passing = true;
+                attach::attach(*way, pins, link.ifindex, *hook, programs.tc(*variant, *hook)?)
+            }
             Action::Detach { link, hook, .. } => attach::detach(*way, pins, link.ifindex, *hook),
             Action::Switch { link, hook, variant, .. } => attach::switch(*way, pins, link.ifindex, *hook, programs.tc(*variant, *hook)?),
             Action::SwitchBack { link, hook, to } => attach::switch_to_id(*way, pins, link.ifindex, *hook, *to),
@@ -157,11 +177,19 @@ impl Run<'_> {
             Action::CarryCounters { from, to } => {
                 counters::carry(&generation::Counted::open(pins, *from)?.maps(), &generation::Counted::open(pins, *to)?.maps())
             }
-            Action::Commit { word, before } => self.commit(*word, *before),
+            Action::Commit { word, before } => {
+                self.let_pass()?;
+                self.commit(*word, *before)
+            }
             Action::SetDeadline { generation, deadline, .. } => generation::set_deadline(maps, *generation, *deadline),
             Action::ForgetLink { ifindex } => self.forget(*ifindex),
-            Action::Sweep { directory } => pins::remove_tree(&pins.base().join(directory)),
+            Action::Sweep { directory } => self.sweep(directory),
         }
+    }
+
+    /// Before records count: whatever was on its way when a program was attached has arrived.
+    fn let_pass(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.passing) { grace::wait() } else { Ok(()) }
     }
 
     fn write_record(&self, generation: u32, link: &Target, record: &abi::np_link) -> Result<()> {
@@ -202,6 +230,18 @@ impl Run<'_> {
         let Kernel { pins, maps, programs, way, .. } = self.kernel;
         let twin = || objects::load_twin(objects::tc_main(variant, hook), &|name| maps.get(name).map(AsFd::as_fd));
         attach::take_head(*way, pins, (link.ifindex, hook), programs.tc(variant, hook)?, twin)
+    }
+
+    /// Another layout's programs judge until this moment, beside ours: they go before what they need.
+    fn sweep(&mut self, directory: &str) -> Result<()> {
+        let tree = self.kernel.pins.beside(directory);
+        let freed = detach::links_of(&tree)?;
+        // XDP has one place: ours can be attached now.
+        self.outcome.again |= !freed.is_empty();
+        if !freed.is_empty() || self.kernel.way == TcAttachment::Clsact {
+            thread::sleep(GRACE);
+        }
+        pins::remove_tree(&tree.abi())
     }
 
     fn attach_xdp(&mut self, link: &Target, mode: XdpMode) -> Result<()> {

@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
+use super::attach_guard;
 use super::bpf::{self, Instruction, MapFacts};
 use super::error::{Error, Result};
 use super::sys;
@@ -60,6 +61,8 @@ pub struct Features {
     pub batch: Feature,
     /// Ring buffers.
     pub ring_buffer: Feature,
+    /// Netfilter programs by BPF link.
+    pub netfilter: Feature,
 }
 
 impl Features {
@@ -67,7 +70,14 @@ impl Features {
     pub fn probe() -> Result<Features> {
         super::libbpf::listen_to_libbpf();
         let release = sys::kernel_release()?;
-        Ok(Features { release, tcx: probe_tcx(), xdp_link: probe_xdp_link(), batch: probe_batch(), ring_buffer: probe_ring_buffer() })
+        Ok(Features {
+            release,
+            tcx: probe_tcx(),
+            xdp_link: probe_xdp_link(),
+            batch: probe_batch(),
+            ring_buffer: probe_ring_buffer(),
+            netfilter: probe_netfilter(),
+        })
     }
 
     /// Refuses a kernel that lacks what nothing replaces.
@@ -77,9 +87,11 @@ impl Features {
             let (first, second) = OLDEST;
             return Err(Error::Unsupported(format!("it is {major}.{minor}, and {first}.{second} is the oldest that is supported")));
         }
-        for (name, feature) in [("batched map calls", &self.batch), ("ring buffers", &self.ring_buffer)] {
+        for (name, feature) in [("batched map calls", &self.batch), ("ring buffers", &self.ring_buffer), ("TCX links", &self.tcx)] {
             match feature {
                 Feature::Yes => {}
+                // Filters take their place. Not where it could not be told: the links that are there would stay beside them.
+                Feature::No { .. } if std::ptr::eq(feature, &self.tcx) => {}
                 Feature::No { .. } => return Err(Error::Unsupported(format!("{name}: {feature}"))),
                 Feature::Unknown { .. } => return Err(Error::Untested(format!("{name}: {feature}"))),
             }
@@ -129,6 +141,26 @@ fn probe_xdp_link() -> Feature {
     }
 }
 
+fn probe_netfilter() -> Feature {
+    /// A hook that no family has: a kernel that knows these links looks for it.
+    const NO_HOOK: u32 = 1000;
+    let since = (6, 4);
+    // `r0 = NF_ACCEPT; exit`.
+    let program = match bpf::program_load_for(attach_guard::PROG_TYPE, bpf::NETFILTER, &[(0xb7, 0, 0, 1), (0x95, 0, 0, 0)]) {
+        Ok(program) => program,
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Feature::No { since },
+        Err(error) => return Feature::Unknown { reason: format!("load of a test program: {error}") },
+    };
+    match bpf::netfilter_link_create(program.as_fd(), libc::NFPROTO_IPV4 as u32, NO_HOOK, 0) {
+        Ok(_) => Feature::Unknown { reason: "a link to a hook that does not exist was made".into() },
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EPROTO) => Feature::Yes,
+            Some(libc::EINVAL | libc::EOPNOTSUPP) => Feature::No { since },
+            _ => Feature::Unknown { reason: error.to_string() },
+        },
+    }
+}
+
 fn probe_ring_buffer() -> Feature {
     let facts = MapFacts { kind: MAP_TYPE_RINGBUF, key_size: 0, value_size: 0, max_entries: 4096, flags: 0 };
     from_creation(bpf::map_create("probe", facts).map(drop), (5, 8))
@@ -161,7 +193,8 @@ mod tests {
     use super::*;
 
     fn features(release: (u32, u32)) -> Features {
-        Features { release, tcx: Feature::Yes, xdp_link: Feature::Yes, batch: Feature::Yes, ring_buffer: Feature::Yes }
+        let (tcx, xdp_link, batch, ring_buffer, netfilter) = (Feature::Yes, Feature::Yes, Feature::Yes, Feature::Yes, Feature::Yes);
+        Features { release, tcx, xdp_link, batch, ring_buffer, netfilter }
     }
 
     #[test]
@@ -178,8 +211,16 @@ mod tests {
     }
 
     #[test]
-    fn missing_tcx_is_no_reason_to_refuse() {
+    fn where_tcx_cannot_be_tried_nothing_is_attached_another_way() {
+        let mut found = features((6, 6));
+        found.tcx = Feature::Unknown { reason: "out of memory".into() };
+        assert!(found.require().unwrap_err().to_string().contains("TCX links: could not tell"));
+    }
+
+    #[test]
+    fn missing_tcx_or_netfilter_is_no_reason_to_refuse() {
         let mut found = features((6, 1));
+        found.netfilter = Feature::No { since: (6, 4) };
         found.tcx = Feature::No { since: (6, 6) };
         assert!(found.require().is_ok());
     }

@@ -16,6 +16,7 @@ use super::objects;
 use super::pins::{self, Pins};
 use super::sets;
 use super::shared::{Maps, facts_of, need};
+use crate::compile::names::Guard;
 use crate::compile::ruleset::Core;
 use crate::plan::observed::GenerationFacts;
 use crate::sets::Clock;
@@ -78,6 +79,7 @@ fn build_parts(site: &Site<'_>, number: u32, deadline: u64, material: Material<'
 
     let slot = slot_of(number);
     clear_records(shared, slot)?;
+    fill_guard(shared, slot, &core.guard)?;
     let contents = abi::np_slot { generation: number, deadline, ..core.slot };
     need(shared, "slots")?.set(&slot, &contents)?;
     objects::install(&pins.shared("tc_programs"), slot, &tc)?;
@@ -119,6 +121,8 @@ fn entries(core: &Core, map: &str) -> Result<u32> {
         "rule_counters" | "rule_base" | NAMES => core.counters(),
         _ => 1,
     };
+    #[cfg(test)]
+    let count = super::faults::room(map, count);
     u32::try_from(count.max(1)).map_err(|_too_many| Error::Inconsistent(format!("map `{map}` would need {count} entries")))
 }
 
@@ -215,6 +219,21 @@ pub fn clear_records(shared: &Maps, slot: u32) -> Result<()> {
     links.delete_all(&keys).map(|_count| ())
 }
 
+/// Tells the guard which names the generation's policies select.
+fn fill_guard(shared: &Maps, slot: u32, guard: &Guard) -> Result<()> {
+    need(shared, "guards")?.set(&slot, &*guard.table())?;
+    let names: Vec<_> = guard.names.iter().map(|(name, hooks)| (abi::np_guard_key { slot, pad: 0, name: *name }, *hooks)).collect();
+    clear_names(shared, slot)?;
+    need(shared, "guard_names")?.fill(&names)
+}
+
+fn clear_names(shared: &Maps, slot: u32) -> Result<()> {
+    let map = need(shared, "guard_names")?;
+    let all: Vec<(abi::np_guard_key, u32)> = map.all()?;
+    let keys: Vec<abi::np_guard_key> = all.iter().map(|(key, _)| *key).filter(|key| key.slot == slot).collect();
+    map.delete_all(&keys).map(|_count| ())
+}
+
 /// The slot as it is.
 pub fn slot(shared: &Maps, slot: u32) -> Result<abi::np_slot> {
     Ok(need(shared, "slots")?.get(&slot)?.unwrap_or_default())
@@ -237,6 +256,7 @@ pub fn remove(pins: &Pins, shared: &Maps, number: u32) -> Result<()> {
         need(shared, "tc_programs")?.delete(&index)?;
         need(shared, "xdp_programs")?.delete(&index)?;
         clear_records(shared, index)?;
+        clear_names(shared, index)?;
         need(shared, "slots")?.set(&index, &abi::np_slot::default())?;
     }
     // `meta` first: should this process die half-way, the rest is recognised as no whole generation.
@@ -251,15 +271,18 @@ pub fn facts(pins: &Pins, shared: &Maps, objects_digest: &str, number: u32) -> R
     let contents: Option<abi::np_meta> = if meta.exists() { Map::open(META, &meta)?.get(&0u32)? } else { None };
     let index = slot_of(number);
     let slot = slot(shared, index)?;
-    // What others have unpinned is not whole any more; an array of programs that lost its last holder is empty.
-    let callable = |array: &str| Ok::<_, Error>(need(shared, array)?.get::<u32, u32>(&index)?.is_some());
-    let sound = slot.generation == number && is_pinned(pins, number)? && callable("tc_programs")? && callable("xdp_programs")?;
+    // What others have unpinned is not whole any more.
+    let sound = slot.generation == number && is_pinned(pins, number)?;
     let whole = contents.filter(|_| sound);
+    // An empty place drops every packet that needs it; a new generation has its own.
+    let places = [pins.shared("tc_programs"), pins.shared("xdp_programs")];
+    let installed = places.iter().map(|array| objects::installed(array, index)).collect::<Result<Vec<_>>>()?;
+    let complete = installed.iter().all(Option::is_some);
     Ok(GenerationFacts {
         digest: whole.map(|meta| meta.digest),
         created: whole.map_or(0, |meta| meta.created),
         deadline: if slot.generation == number { slot.deadline } else { 0 },
-        programs_current: directory.join(format!("objects-{objects_digest}")).exists(),
+        programs_current: complete && directory.join(format!("objects-{objects_digest}")).exists(),
     })
 }
 

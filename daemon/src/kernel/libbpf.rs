@@ -1,4 +1,4 @@
-//! Loading sched_cls objects through the libbpf that redbpf is built on: redbpf itself knows no such programs.
+//! Loading objects of tc and netfilter programs through the libbpf that redbpf is built on: redbpf itself knows no such programs.
 //!
 //! Every map that an object names is replaced by one of ours, by descriptor; an object that names another one is refused.
 
@@ -10,8 +10,17 @@ use std::sync::Once;
 use super::error::{Error, Result};
 use super::sys;
 
+/// What the programs of an object are, as the kernel is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kind {
+    /// `BPF_PROG_TYPE_*`.
+    pub program: u32,
+    /// Attach type that is told when they are loaded; 0 = none.
+    pub attach: u32,
+}
+
 /// `BPF_PROG_TYPE_SCHED_CLS`.
-const SCHED_CLS: u32 = 3;
+const SCHED_CLS: Kind = Kind { program: 3, attach: 0 };
 /// Bytes of one message of libbpf that are kept: the verifier's log comes as one.
 const LONGEST_MESSAGE: usize = 1 << 20;
 /// Last lines of the verifier's log that an error shows: the first ones say how it came there, the last ones what is wrong.
@@ -133,12 +142,12 @@ impl Object {
         }
     }
 
-    fn load(&self) -> Result<()> {
+    fn load(&self, kind: Kind) -> Result<()> {
         self.each_program(&mut |program| {
             // SAFETY: `program` is a program of the open object.
             unsafe {
-                bpf_sys::bpf_program__set_type(program, SCHED_CLS);
-                bpf_sys::bpf_program__set_expected_attach_type(program, 0);
+                bpf_sys::bpf_program__set_type(program, kind.program);
+                bpf_sys::bpf_program__set_expected_attach_type(program, kind.attach);
             }
             Ok(())
         })?;
@@ -171,9 +180,14 @@ pub fn duplicate(fd: RawFd) -> Result<OwnedFd> {
 
 /// Loads every program of a sched_cls object, its maps taken from `maps` by name.
 pub fn load_sched_cls<'a>(name: &str, elf: &[u8], maps: &dyn Fn(&str) -> Option<BorrowedFd<'a>>) -> Result<Vec<(String, OwnedFd)>> {
+    load(name, elf, SCHED_CLS, maps)
+}
+
+/// Loads every program of an object as that kind, its maps taken from `maps` by name.
+pub fn load<'a>(name: &str, elf: &[u8], kind: Kind, maps: &dyn Fn(&str) -> Option<BorrowedFd<'a>>) -> Result<Vec<(String, OwnedFd)>> {
     let object = Object::open(name, elf)?;
     object.bind(maps)?;
-    object.load()?;
+    object.load(kind)?;
     object.programs()
 }
 

@@ -9,6 +9,7 @@ use netpol_probes::abi;
 
 use super::tests::{Namespace, Scratch, needs_root};
 use super::*;
+use crate::compile::names::name_of;
 use crate::compile::ruleset::{ChainInfo, Core, DeviceKind, LinkPlan};
 use crate::plan::observed::XdpObserved;
 use crate::plan::{Options, plan, plan_with};
@@ -79,7 +80,7 @@ fn link_plan(fact: &LinkFacts) -> LinkPlan {
         ifindex: fact.ifindex,
         name: fact.name.clone(),
         device: fact.device,
-        record: abi::np_link { chain: [0, abi::NP_NONE], ..Default::default() },
+        record: abi::np_link { chain: [0, abi::NP_NONE], name: name_of(&fact.name), ..Default::default() },
         xdp: None,
         policies: vec!["p".into()],
     }
@@ -306,7 +307,8 @@ fn interfaces_come_and_go() {
     // Another device of the same name and index.
     ip(&["add", "np2", "index", &old.to_string(), "type", "veth", "peer", "name", "np3"]);
     assert_eq!(index(&kernel, "np2"), old);
-    assert!(kernel.observe().unwrap().links[&old].dead_pins);
+    // A clsact filter goes with its device and leaves no pin.
+    assert_eq!(kernel.observe().unwrap().links[&old].dead_pins, kernel.way == TcAttachment::Tcx);
     reach(&mut kernel, &changed);
     assert_eq!(plan(&changed, &kernel.observe().unwrap()), []);
     assert_eq!(verdict(&kernel, "np2", 1), SHOT);

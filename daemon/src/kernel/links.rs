@@ -59,7 +59,7 @@ const ARPHRD_NONE: u16 = 0xfffe;
 const ARPHRD_RAWIP: u16 = 519;
 const ARPHRD_IP6GRE: u16 = 823;
 
-const RTM_NEWLINK: u16 = 16;
+pub(super) const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_LINK: u16 = 5;
@@ -102,7 +102,7 @@ fn accepts_router_advertisements(name: &str) -> bool {
 }
 
 /// Body of RTM_NEWLINK: `struct ifinfomsg` (family, pad, type, index, flags, change), then attributes.
-fn parse_link(body: &[u8]) -> Option<Interface> {
+pub(super) fn parse_link(body: &[u8]) -> Option<Interface> {
     let mut link = Interface { ifindex: u32_at(body, 4)?, hardware: u16_at(body, 2)?, ..Interface::default() };
     for (kind, value) in attributes(body.get(16..)?) {
         match kind {

@@ -46,6 +46,8 @@ pod!(
     abi::np_route_key,
     abi::np_bucket_key,
     abi::np_link_key,
+    abi::np_guard,
+    abi::np_guard_key,
     abi::np_link,
     abi::np_flow_key,
     abi::np_flow,

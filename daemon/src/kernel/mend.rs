@@ -44,7 +44,7 @@ impl Kernel {
         }
         shared::claim_namespace(&self.pins, &mut self.warnings)?;
         done.extend(self.programs.pin_again(&self.pins)?.into_iter().map(|name| format!("program `{name}`")));
-        done.extend(self.watch.pin_again(&self.pins)?);
+        done.extend(self.watch.pin_again(&self.pins, self.programs.digest())?);
         Ok(done)
     }
 
@@ -53,7 +53,7 @@ impl Kernel {
         if let Err(error) = self.leave_other_way(wanted) {
             log::warn!("programs that were attached in another way could not be taken off: {error}");
         }
-        match self.watch.settle(&self.pins, wanted) {
+        match self.watch.settle(&self.pins, self.programs.digest(), wanted) {
             Ok(()) => self.settled = true,
             Err(error) => log::warn!("our attachments cannot be watched: {error}"),
         }

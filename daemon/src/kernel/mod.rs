@@ -7,17 +7,24 @@
 mod adopt;
 mod attach;
 mod attach_clsact;
+mod attach_guard;
 mod attach_tcx;
 mod attach_xdp;
 mod bpf;
+mod btf;
 mod counters;
 mod detach;
 mod error;
 mod events;
 mod executor;
+#[cfg(test)]
+pub(crate) mod faults;
 mod features;
 mod flows;
 mod generation;
+mod grace;
+#[cfg(test)]
+mod guard_tests;
 mod inspect;
 mod libbpf;
 #[cfg(test)]
@@ -43,14 +50,19 @@ mod sys;
 mod test_run;
 #[cfg(test)]
 pub(crate) mod tests;
+mod told;
 #[cfg(test)]
 mod verdicts;
 mod watch;
+#[cfg(test)]
+pub(crate) mod witness;
+mod writers;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Duration;
 
 use executor::Material;
 use netpol_probes::abi;
@@ -58,12 +70,14 @@ use netpol_probes::abi;
 pub use counters::{CounterTotal, ReasonCounts};
 pub use detach::directory as detach_directory;
 pub use error::{Error, Result};
-pub use events::Events;
+pub use events::{Events, event};
 pub use features::{Feature, Features};
 pub use inspect::{Inspection, inspect};
 pub use sets::{Prepared, Standing};
-pub use sys::boot_time;
+pub use sys::{boot_time, boot_time_offset};
 pub use test_run::{Entry, Shot, TestRun};
+pub use told::Told;
+pub use writers::is_written;
 
 use crate::compile::routes::{Held, ReversePaths};
 use crate::compile::ruleset::{LinkFacts, Ruleset};
@@ -126,18 +140,28 @@ impl Kernel {
         features.require()?;
         let way = way.unwrap_or_else(|| attach::way(&features));
         sys::lift_memlock();
-        sys::lift_open_files();
         pins::ensure_bpffs(bpffs)?;
         let lock = pins::lock(bpffs)?;
         let pins = pins::Pins::new(bpffs);
         pins.forget_successors()?;
         let mut warnings = Vec::new();
+        shared::replace_missing(&pins, &mut warnings)?;
         shared::claim_namespace(&pins, &mut warnings)?;
         let maps = shared::open_maps(&pins, connections, half_open, &mut warnings)?;
         let programs = shared::Programs::open(&pins, &maps)?;
+        if !features.netfilter.is_yes() {
+            let open = "an interface that a policy selects is open from its creation until the daemon has attached to it (milliseconds)";
+            warnings.push(format!("no guard: {open}; netfilter programs (CONFIG_NETFILTER_BPF_LINK): {}", features.netfilter));
+        }
         let cell = sys::Word::map(shared::need(&maps, "generation")?)?;
         let watch = watch::Watch::default();
-        Ok(Kernel { pins, maps, programs, cell, way, features, warnings, routes: None, watch, settled: false, one_way: false, lock })
+        let kernel =
+            Kernel { pins, maps, programs, cell, way, features, warnings, routes: None, watch, settled: false, one_way: false, lock };
+        attach_tcx::unpin_detached(&kernel.pins)?;
+        for number in kernel.present() {
+            sets::finish_exchanges(&kernel.pins, number)?;
+        }
+        Ok(kernel)
     }
 
     /// What `status` must show whatever the policy is: flow tables of another size, remains that were removed at the start.
@@ -170,10 +194,16 @@ impl Kernel {
         Ok(facts)
     }
 
+    /// Names of the interfaces of this namespace that no program of ours can judge. The guard closes those that are selected.
+    pub fn unjudged(&self) -> Result<Vec<String>> {
+        let guarded = self.features.netfilter.is_yes();
+        Ok(links::list()?.into_values().filter(|link| guarded && link.device().is_none()).map(|link| link.name).collect())
+    }
+
     /// What is there.
     pub fn observe(&self) -> Result<Observed> {
-        let (programs, watch) = (Some(&self.programs), Some(&self.watch));
-        let view = observe::View { pins: &self.pins, maps: &self.maps, programs, way: self.way, watch };
+        let (programs, watch, guard) = (Some(&self.programs), Some(&self.watch), self.features.netfilter.is_yes());
+        let view = observe::View { pins: &self.pins, maps: &self.maps, programs, way: self.way, guard, watch };
         observe::observe(&view, self.word())
     }
 
@@ -228,6 +258,16 @@ impl Kernel {
         Ok(true)
     }
 
+    /// Lets the running generation, if it waits for confirmation, wait so long from now on.
+    pub fn prolong(&mut self, time: Duration) -> Result<()> {
+        let running = self.word().running;
+        if self.deadline()? == 0 {
+            return Ok(());
+        }
+        let deadline = boot_time().saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 2));
+        generation::set_deadline(&self.maps, running, deadline)
+    }
+
     /// Makes the former generation the running one; the one it replaces becomes the former. `None`: there is no former one.
     pub fn rollback(&mut self) -> Result<Option<GenerationWord>> {
         let actions = plan::rollback(&self.observe()?, &self.links(&BTreeMap::new())?);
@@ -250,6 +290,11 @@ impl Kernel {
     /// Packets by hook and reason, since the shared maps exist.
     pub fn reasons(&self) -> Result<ReasonCounts> {
         counters::reasons(shared::need(&self.maps, "reasons")?)
+    }
+
+    /// Packets that were to be logged and found the ring full, since the shared maps exist.
+    pub fn lost_events(&self) -> Result<u64> {
+        counters::lost_events(shared::need(&self.maps, "reasons")?)
     }
 
     fn timeouts(&self) -> Result<Option<[u64; abi::NP_TIMEOUTS as usize]>> {

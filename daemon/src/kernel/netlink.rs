@@ -78,9 +78,7 @@ impl Netlink {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             }
-            let mut rest = self.buffer.as_slice();
-            while let Some(message) = message(rest) {
-                rest = message.after;
+            for message in messages(&self.buffer) {
                 // What was left of a request that ended early.
                 if message.sequence != self.sequence {
                     continue;
@@ -136,13 +134,25 @@ pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
+/// One message of a datagram.
 #[derive(Debug, PartialEq, Eq)]
-struct Message<'a> {
-    kind: u16,
+pub struct Message<'a> {
+    /// What it is about.
+    pub kind: u16,
     flags: u16,
     sequence: u32,
-    body: &'a [u8],
+    /// What follows its header.
+    pub body: &'a [u8],
     after: &'a [u8],
+}
+
+/// The messages of a datagram, up to the first that is cut.
+pub fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
+    std::iter::from_fn(move || {
+        let found = message(datagram)?;
+        datagram = found.after;
+        Some(found)
+    })
 }
 
 /// The first message of a datagram.

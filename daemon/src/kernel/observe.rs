@@ -1,18 +1,17 @@
 //! What is there, read from pins, rtnetlink and maps; nothing is remembered from before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use netpol_probes::abi;
 
 use super::attach_clsact::Filters;
-use super::attach_tcx;
 use super::error::{Error, Result};
 use super::links::Interface;
 use super::pins::{LinkPin, Pins};
 use super::shared::{Maps, Programs, need};
 use super::watch::Watch;
-use super::{bpf, generation, links, objects, sys};
-use crate::plan::observed::{GenerationWord, LinkObserved, Observed, TcAttachment, TcObserved, XdpObserved};
+use super::{attach_guard, attach_tcx, bpf, generation, links, objects, sys};
+use crate::plan::observed::{GenerationWord, GuardObserved, LinkObserved, Observed, TcAttachment, TcObserved, XdpObserved};
 use crate::policy::model::Hook;
 
 /// Where to look.
@@ -25,6 +24,8 @@ pub struct View<'a> {
     pub programs: Option<&'a Programs>,
     /// How tc programs hang on this kernel.
     pub way: TcAttachment,
+    /// This kernel has netfilter programs.
+    pub guard: bool,
     /// What was done about programs of others before; `None` = by this process nothing.
     pub watch: Option<&'a Watch>,
 }
@@ -51,6 +52,11 @@ pub fn observe(view: &View<'_>, word: GenerationWord) -> Result<Observed> {
         records,
         shared_current: shared.is_some() && shared == ours,
         shared,
+        guard: match (view.guard, view.programs) {
+            (true, Some(programs)) if attach_guard::attached(view.pins, programs.digest()) => GuardObserved::Attached,
+            (true, _) => GuardObserved::Missing,
+            (false, _) => GuardObserved::Unknown,
+        },
         leftovers: view.pins.leftovers(digest)?,
         no_syn_cookies: std::fs::read_to_string("/proc/sys/net/ipv4/tcp_syncookies").is_ok_and(|value| value.trim() == "0"),
         now: sys::boot_time(),
@@ -82,11 +88,16 @@ pub fn attachments(view: &View<'_>, interfaces: &BTreeMap<u32, Interface>) -> Re
         ..LinkObserved::default()
     };
     let mut found: BTreeMap<u32, LinkObserved> = interfaces.iter().map(|(ifindex, link)| (*ifindex, present(link))).collect();
+    let mut pinned = Vec::new();
     for (ifindex, which) in view.pins.link_pins()? {
+        pinned.push((ifindex, which, bpf::link_info(&bpf::get(&view.pins.link(ifindex, which))?, "pin")?));
+    }
+    let living: BTreeSet<u32> = pinned.iter().filter(|(ifindex, _, info)| info.ifindex == *ifindex).map(|(ifindex, ..)| *ifindex).collect();
+    for (ifindex, which, info) in pinned {
         let entry = found.entry(ifindex).or_default();
-        let info = bpf::link_info(&bpf::get(&view.pins.link(ifindex, which))?, "pin")?;
         if info.ifindex != ifindex || !entry.present {
-            entry.dead_pins = true;
+            // Beside a living one it says nothing of the device: a link was taken off, and whoever did it died before the pin was gone.
+            entry.dead_pins |= !entry.present || !living.contains(&ifindex);
             continue;
         }
         match which {

@@ -3,6 +3,7 @@
 //! ```text
 //! <bpffs>/                      locked while an instance works on it
 //!   abi<NP_ABI>/                layout of maps and programs: another number is never taken for ours
+//!   abi<NP_ABI>-damaged-<n>/    a tree that somebody took pins out of: it judges until a whole one has taken its place
 //!     maps/                     what all generations share
 //!     programs-<digest>/        main programs and epilogues, by digest of the objects they came from
 //!     generation-<n>/           maps of one generation; `meta` is pinned last, `objects-<digest>` says who built it
@@ -49,12 +50,18 @@ impl LinkPin {
 #[derive(Debug, Clone)]
 pub struct Pins {
     base: PathBuf,
+    tree: String,
 }
 
 impl Pins {
-    /// The tree below a bpffs directory.
+    /// The tree of our layout below a bpffs directory.
     pub fn new(bpffs: &Path) -> Pins {
-        Pins { base: bpffs.to_path_buf() }
+        Pins { base: bpffs.to_path_buf(), tree: format!("abi{}", abi::NP_ABI) }
+    }
+
+    /// Another tree beside it: another layout's, or a damaged one.
+    pub fn beside(&self, tree: &str) -> Pins {
+        Pins { base: self.base.clone(), tree: tree.into() }
     }
 
     /// The locked directory.
@@ -64,7 +71,7 @@ impl Pins {
 
     /// Everything of our layout.
     pub fn abi(&self) -> PathBuf {
-        self.base.join(format!("abi{}", abi::NP_ABI))
+        self.base.join(&self.tree)
     }
 
     /// All shared maps.
@@ -123,13 +130,32 @@ impl Pins {
 
     /// Directories that this instance does not work with: other layouts, programs of other digests. Relative to the base.
     pub fn leftovers(&self, digest: &str) -> Result<Vec<String>> {
-        let ours = format!("abi{}", abi::NP_ABI);
-        let mut found: Vec<String> = names(&self.base)?.into_iter().filter(|n| n.starts_with("abi") && *n != ours).collect();
+        let mut found: Vec<String> = self.trees()?.into_iter().filter(|n| *n != self.tree).collect();
         let current = format!("programs-{digest}");
         let programs = names(&self.abi())?.into_iter().filter(|n| n.starts_with("programs-") && *n != current);
-        found.extend(programs.map(|n| format!("{ours}/{n}")));
+        found.extend(programs.map(|n| format!("{}/{n}", self.tree)));
         found.sort_unstable();
         Ok(found)
+    }
+
+    /// Every tree of ours, whatever its layout.
+    pub fn trees(&self) -> Result<Vec<String>> {
+        Ok(names(&self.base)?.into_iter().filter(|name| name.starts_with("abi")).collect())
+    }
+
+    /// Programs were loaded from this tree: all shared maps were pinned before.
+    pub fn has_programs(&self) -> Result<bool> {
+        Ok(names(&self.abi())?.iter().any(|name| name.starts_with("programs-")))
+    }
+
+    /// Moves the tree out of the way, with all that is in it; returns its new name. What is attached goes on judging by it.
+    pub fn set_aside(&self) -> Result<String> {
+        let free = |n: &u32| !self.base.join(format!("{}-damaged-{n}", self.tree)).exists();
+        let number = (1..).find(free).unwrap_or(0);
+        let name = format!("{}-damaged-{number}", self.tree);
+        let failed = |source| Error::System { what: format!("rename {} to {name}", self.abi().display()), source };
+        fs::rename(self.abi(), self.base.join(&name)).map_err(failed)?;
+        Ok(name)
     }
 }
 
@@ -225,12 +251,13 @@ pub fn lock(directory: &Path) -> Result<OwnedFd> {
 }
 
 /// Who holds the lock, by /proc/locks: `1: FLOCK ADVISORY WRITE <pid> <major>:<minor>:<inode> 0 EOF`.
-fn holder(directory: &Path) -> Option<String> {
+pub fn holder(directory: &Path) -> Option<String> {
     use std::os::unix::fs::MetadataExt;
-    let inode = format!(":{}", fs::metadata(directory).ok()?.ino());
+    let facts = fs::metadata(directory).ok()?;
+    // Every bpffs numbers its inodes for itself: the device belongs to the name.
+    let file = format!("{:02x}:{:02x}:{}", libc::major(facts.dev()), libc::minor(facts.dev()), facts.ino());
     let locks = fs::read_to_string("/proc/locks").ok()?;
-    let line =
-        locks.lines().find(|line| line.contains("FLOCK") && line.split_whitespace().nth(5).is_some_and(|id| id.ends_with(&inode)))?;
+    let line = locks.lines().find(|line| line.contains("FLOCK") && line.split_whitespace().nth(5) == Some(&file))?;
     Some(format!("pid {}", line.split_whitespace().nth(4)?))
 }
 

@@ -8,10 +8,10 @@ use std::os::fd::OwnedFd;
 
 use netpol_probes::abi;
 
-use super::bpf;
 use super::error::Result;
 use super::maps::Map;
 use super::pins::{self, Pins};
+use super::{attach_guard, bpf};
 
 /// `BPF_MAP_TYPE_PROG_ARRAY`.
 const PROGRAM_ARRAY: u32 = 3;
@@ -42,7 +42,12 @@ fn roots(pins: &Pins) -> Result<Vec<OwnedFd>> {
     for directory in pins::names(&pins.abi())?.iter().filter(|name| name.starts_with("programs-")) {
         let directory = pins.abi().join(directory);
         for name in pins::names(&directory)? {
-            programs.push(bpf::get(&directory.join(name))?);
+            let pinned = bpf::get(&directory.join(&name))?;
+            if attach_guard::is_pin(&name) {
+                programs.extend(bpf::program_by_id(bpf::link_info(&pinned, &name)?.program).ok());
+            } else {
+                programs.push(pinned);
+            }
         }
     }
     for (ifindex, which) in pins.link_pins()? {

@@ -14,9 +14,9 @@ use super::error::Result;
 use super::netlink::{Netlink, attributes, push_attribute, u16_at, u32_at};
 use crate::compile::routes::{Goal, Route};
 
-const RTM_NEWROUTE: u16 = 24;
+pub(super) const RTM_NEWROUTE: u16 = 24;
 const RTM_GETROUTE: u16 = 26;
-const RTM_NEWNEXTHOP: u16 = 104;
+pub(super) const RTM_NEWNEXTHOP: u16 = 104;
 const RTM_GETNEXTHOP: u16 = 106;
 const RTA_DST: u16 = 1;
 const RTA_SRC: u16 = 2;
@@ -47,7 +47,7 @@ const RTNEXTHOP: usize = 8;
 
 /// A nexthop object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Nexthop {
+pub(super) enum Nexthop {
     /// Out of this interface.
     Link(u32),
     /// One of these objects.
@@ -58,7 +58,7 @@ enum Nexthop {
 
 /// A route before nexthop objects are looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Told {
+pub(super) struct Told {
     route: Route,
     object: Option<u32>,
 }
@@ -89,7 +89,7 @@ fn nexthops(netlink: &mut Netlink) -> Result<HashMap<u32, Nexthop>> {
 }
 
 /// The kernel tells an object's interfaces with the route, unless `nexthop_compat_mode` is off.
-fn resolved(told: Told, objects: &HashMap<u32, Nexthop>) -> Route {
+pub(super) fn resolved(told: Told, objects: &HashMap<u32, Nexthop>) -> Route {
     let Told { mut route, object } = told;
     if let (Goal::Out(links), Some(object)) = (&mut route.goal, object) {
         match objects.get(&object) {
@@ -108,7 +108,7 @@ fn resolved(told: Told, objects: &HashMap<u32, Nexthop>) -> Route {
 }
 
 /// Body of RTM_NEWROUTE: `struct rtmsg` (family, dst_len, src_len, tos, table, protocol, scope, type, flags), then attributes.
-fn parse_route(body: &[u8]) -> Option<Told> {
+pub(super) fn parse_route(body: &[u8]) -> Option<Told> {
     let (family, length, kind) = (*body.first()?, *body.get(1)?, *body.get(7)?);
     if u32_at(body, 8)? & CLONED != 0 {
         return None;
@@ -157,7 +157,7 @@ fn parse_multipath(mut value: &[u8]) -> Vec<u32> {
 }
 
 /// Body of RTM_NEWNEXTHOP: `struct nhmsg`, then attributes.
-fn parse_nexthop(body: &[u8]) -> Option<(u32, Nexthop)> {
+pub(super) fn parse_nexthop(body: &[u8]) -> Option<(u32, Nexthop)> {
     let (mut id, mut nexthop) = (None, Nexthop::Nowhere);
     for (kind, value) in attributes(body.get(NHMSG..)?) {
         match kind {

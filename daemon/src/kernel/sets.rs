@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netpol_probes::{SET_CONTENT, abi};
@@ -142,9 +142,35 @@ fn net_of(key: &abi::np_element_key) -> Option<IpNet> {
     }
 }
 
+/// Ends the exchanges that somebody began who died before the new content had the old one's pin.
+pub fn finish_exchanges(pins: &Pins, generation: u32) -> Result<()> {
+    let directory = pins.generation(generation);
+    let begun = pins::names(&directory)?;
+    let begun: Vec<&String> = begun.iter().filter(|name| name.starts_with("next-")).collect();
+    if begun.is_empty() {
+        return Ok(());
+    }
+    let places: Vec<(u32, u32)> = Map::open("sets", &directory.join("sets"))?.all()?;
+    for name in begun {
+        let next = directory.join(name);
+        let id = bpf::map_id(&Map::open(SET_CONTENT.name, &next)?, SET_CONTENT.name)?;
+        if places.iter().any(|(_, there)| *there == id) {
+            take_place(&next, &directory.join(name.replacen("next-", "set-", 1)))?;
+        } else {
+            pins::unpin(&next)?;
+        }
+    }
+    Ok(())
+}
+
+/// The new content has the set's name from now on.
+fn take_place(next: &Path, stays: &Path) -> Result<()> {
+    fs::rename(next, stays).map_err(|source| Error::System { what: format!("rename pin {}", next.display()), source })
+}
+
 impl Kernel {
     /// The generations that count: running, then former.
-    fn present(&self) -> Vec<u32> {
+    pub(super) fn present(&self) -> Vec<u32> {
         let word = self.word();
         [word.running, word.former].into_iter().filter(|number| *number != 0).collect()
     }
@@ -194,12 +220,12 @@ impl Kernel {
     /// Puts a content in place of a standing one, in each of its generations by one write.
     pub fn exchange_set(&mut self, standing: &Standing, set: &str, content: &Prepared) -> Result<()> {
         for number in &standing.generations {
+            finish_exchanges(&self.pins, *number)?;
             let Some(located) = locate(&self.pins, *number, set)? else { continue };
             let (stays, next) = (pin(&self.pins, *number, "set", set), pin(&self.pins, *number, "next", set));
-            pins::unpin(&next)?;
             content.0.pin(&next)?;
             put(&located.outer, located.index, &content.0)?;
-            fs::rename(&next, &stays).map_err(|source| Error::System { what: format!("rename pin {}", next.display()), source })?;
+            take_place(&next, &stays)?;
         }
         Ok(())
     }

@@ -18,6 +18,8 @@ use crate::policy::model::Hook;
 
 /// `BPF_MAP_TYPE_ARRAY`.
 const ARRAY: u32 = 2;
+/// Map that says which network namespace the tree belongs to, the daemon's own.
+const NAMESPACE: &str = "namespace";
 
 /// Open maps by name.
 pub type Maps = BTreeMap<&'static str, Map>;
@@ -39,14 +41,8 @@ pub fn facts_of(spec: &MapSpec, measured: u32) -> MapFacts {
 /// Adopts or creates every shared map. A flow table of another size is kept, with a warning: its flows are worth more.
 pub fn open_maps(pins: &Pins, connections: u32, half_open: u32, warnings: &mut Vec<String>) -> Result<Maps> {
     let mut maps = Maps::new();
-    let missing = specs().any(|spec| !pins.shared(spec.name).exists());
-    let mut in_use = if missing { recover::maps_in_use(pins)? } else { BTreeMap::new() };
     for spec in specs() {
         let measured = if spec.name == "connections" { connections } else { half_open };
-        if let Some(map) = in_use.remove(spec.name).filter(|_| !pins.shared(spec.name).exists()) {
-            bpf::pin(&map, &pins.shared(spec.name))?;
-            warnings.push(format!("the pin of map `{}` was removed; the programs still had it, and it is pinned again", spec.name));
-        }
         maps.insert(spec.name, open_map(pins, spec, measured, warnings)?);
     }
     Ok(maps)
@@ -158,13 +154,45 @@ impl Programs {
     }
 }
 
+/// Somebody took pins of shared maps away while no daemon ran. The programs that are there still hold those maps, a map made anew they
+/// would never see. Those that are found through them are pinned again; where one is not, what is there judges on until a whole tree has
+/// been built beside it and has taken its place.
+pub fn replace_missing(pins: &Pins, warnings: &mut Vec<String>) -> Result<()> {
+    let missing = || specs().map(|spec| spec.name).filter(|name| !pins.shared(name).exists()).collect::<Vec<_>>();
+    if !pins.has_programs()? {
+        return Ok(());
+    }
+    if !pins.shared(NAMESPACE).exists() {
+        // No program knows it.
+        warnings.push(format!("the pin of map `{NAMESPACE}` was missing; it is made anew"));
+    }
+    if missing().is_empty() {
+        return Ok(());
+    }
+    let mut in_use = recover::maps_in_use(pins)?;
+    pins::ensure_directory(&pins.maps())?;
+    for name in missing() {
+        if let Some(map) = in_use.remove(name) {
+            bpf::pin(&map, &pins.shared(name))?;
+            warnings.push(format!("the pin of map `{name}` was missing; the programs still had it, and it is pinned again"));
+        }
+    }
+    let lost = missing();
+    if !lost.is_empty() {
+        let (there, aside) = (pins.maps(), pins.set_aside()?);
+        let sentence = "everything is built anew beside what was left, connections begin anew";
+        warnings.push(format!("pins were missing in {} ({}): {sentence} ({aside})", there.display(), lost.join(", ")));
+    }
+    Ok(())
+}
+
 /// Links and records name interfaces by index, which means nothing in another network namespace: a directory belongs to the one
 /// it was first used in. What a namespace that is gone left behind is removed.
 pub fn claim_namespace(pins: &Pins, warnings: &mut Vec<String>) -> Result<()> {
-    let path = pins.shared("namespace");
+    let path = pins.shared(NAMESPACE);
     let ours = sys::netns_cookie()?;
     if path.exists() {
-        let theirs: Option<u64> = Map::open("namespace", &path)?.get(&0u32)?;
+        let theirs: Option<u64> = Map::open(NAMESPACE, &path)?.get(&0u32)?;
         if theirs == Some(ours) {
             return Ok(());
         }
@@ -180,7 +208,7 @@ pub fn claim_namespace(pins: &Pins, warnings: &mut Vec<String>) -> Result<()> {
     for directory in [pins.maps(), pins.links()] {
         pins::ensure_directory(&directory)?;
     }
-    let map = Map::create("namespace", MapFacts { kind: ARRAY, key_size: 4, value_size: 8, max_entries: 1, flags: 0 })?;
+    let map = Map::create(NAMESPACE, MapFacts { kind: ARRAY, key_size: 4, value_size: 8, max_entries: 1, flags: 0 })?;
     map.set(&0u32, &ours)?;
     map.pin(&path)
 }

@@ -10,7 +10,7 @@ use super::error::Result;
 use super::netlink::{Netlink, attributes, u32_at};
 
 /// `SOCK_DIAG_BY_FAMILY` of linux/sock_diag.h.
-const BY_FAMILY: u16 = 20;
+pub(super) const BY_FAMILY: u16 = 20;
 /// `INET_DIAG_MARK` of linux/inet_diag.h.
 const MARK: u16 = 15;
 /// Bytes of `struct inet_diag_req_v2` and `struct inet_diag_msg`.
@@ -65,7 +65,7 @@ pub fn list() -> Result<Vec<Socket>> {
 
 /// `struct inet_diag_msg`: family, state, timer, retransmissions, then `struct inet_diag_sockid` (ports and addresses in network
 /// order, interface, cookie), expiry, queues, uid, inode; then attributes.
-fn parse(protocol: u8, body: &[u8]) -> Option<Socket> {
+pub(super) fn parse(protocol: u8, body: &[u8]) -> Option<Socket> {
     let (family, state) = (*body.first()?, *body.get(1)?);
     let port = |at: usize| Some(u16::from_be_bytes([*body.get(at)?, *body.get(at + 1)?]));
     let remote = (address(family, body, 24)?, port(6)?);

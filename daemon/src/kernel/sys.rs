@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use netpol_probes::abi;
@@ -34,12 +35,36 @@ pub fn owned(fd: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-/// Boot time (`CLOCK_BOOTTIME`: runs on during suspend, is never set), ns.
+/// Boot time (`CLOCK_BOOTTIME`: runs on during suspend, is never set), ns. It is that of the kernel, which the programs read: a
+/// time namespace shows its processes another one.
 pub fn boot_time() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is valid for writes; the clock exists since 2.6.39, so the call cannot fail.
     unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut now) };
-    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+    let shown = now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs();
+    shown.saturating_add_signed(boot_time_offset().saturating_neg())
+}
+
+/// By how many ns this process's time namespace shows boot time ahead of the kernel's. It cannot change as long as we live.
+pub fn boot_time_offset() -> i64 {
+    static OFFSET: OnceLock<i64> = OnceLock::new();
+    *OFFSET.get_or_init(|| {
+        let namespace = |name: &str| std::fs::read_link(format!("/proc/self/ns/{name}")).ok();
+        // The file tells of the namespace that children will have. A kernel without time namespaces has none of these.
+        let ours = namespace("time") == namespace("time_for_children");
+        let text = std::fs::read_to_string("/proc/self/timens_offsets").ok().filter(|_| ours);
+        text.map_or(0, |text| offset_in(&text))
+    })
+}
+
+/// `boottime SECONDS NANOSECONDS` among the lines of time_namespaces(7).
+fn offset_in(text: &str) -> i64 {
+    let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<&str>>());
+    let numbers = lines.filter_map(|words| match words.as_slice() {
+        ["boottime", seconds, nanoseconds] => Some((seconds.parse::<i64>().ok()?, nanoseconds.parse::<i64>().ok()?)),
+        _ => None,
+    });
+    numbers.map(|(seconds, nanoseconds)| seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)).next().unwrap_or(0)
 }
 
 /// Whether a path lies on a bpffs.
@@ -105,20 +130,6 @@ pub fn lift_memlock() {
     // SAFETY: `limit` is valid for reads.
     if unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit) } != 0 {
         log::debug!("RLIMIT_MEMLOCK stays: {}", io::Error::last_os_error());
-    }
-}
-
-/// Lets this process open as many files as it may: it holds every link of ours.
-pub fn lift_open_files() {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is valid for writes.
-    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 || limit.rlim_cur >= limit.rlim_max {
-        return;
-    }
-    limit.rlim_cur = limit.rlim_max;
-    // SAFETY: `limit` is valid for reads.
-    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } != 0 {
-        log::debug!("RLIMIT_NOFILE stays: {}", io::Error::last_os_error());
     }
 }
 
@@ -204,6 +215,13 @@ mod tests {
     fn boot_time_rises() {
         let first = boot_time();
         assert!(first > 0 && boot_time() >= first);
+    }
+
+    #[test]
+    fn offset_of_a_time_namespace_is_read() {
+        assert_eq!(offset_in("monotonic           7         0\nboottime       86400         5\n"), 86_400_000_000_005);
+        assert_eq!(offset_in("monotonic           0         0\nboottime          -2 500000000\n"), -1_500_000_000);
+        assert_eq!(offset_in(""), 0);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One frame through the loaded programs, off every wire (`BPF_PROG_TEST_RUN`).
 
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use super::error::Result;
@@ -46,23 +47,30 @@ const XDP_MD: (usize, usize, usize) = (24, 4, 12);
 
 /// Runs it.
 pub fn run(programs: &Programs, shot: Shot<'_>) -> Result<TestRun> {
+    let name = match shot.entry {
+        Entry::Tc(variant, hook) => objects::tc_main(variant, hook),
+        Entry::Xdp => objects::XDP,
+    };
+    run_program(&programs.get(name)?, shot)
+}
+
+/// Runs a program of that entry, whoever loaded it.
+pub fn run_program(program: &impl AsRawFd, shot: Shot<'_>) -> Result<TestRun> {
     let Shot { entry, ifindex, bytes, gso_size } = shot;
     let mut context;
-    let name = match entry {
-        Entry::Tc(variant, hook) => {
+    match entry {
+        Entry::Tc(..) => {
             context = vec![0u8; SK_BUFF.0];
             put(&mut context, SK_BUFF.1, ifindex);
             put(&mut context, SK_BUFF.2, gso_size);
-            objects::tc_main(variant, hook)
         }
         Entry::Xdp => {
             context = vec![0u8; XDP_MD.0];
             put(&mut context, XDP_MD.1, bytes.len() as u32);
             put(&mut context, XDP_MD.2, ifindex);
-            objects::XDP
         }
-    };
-    let run = bpf::test_run(&programs.get(name)?, bytes, &mut context, 1)?;
+    }
+    let run = bpf::test_run(program, bytes, &mut context, 1)?;
     Ok(TestRun { verdict: run.verdict, duration: Duration::from_nanos(u64::from(run.nanoseconds)) })
 }
 

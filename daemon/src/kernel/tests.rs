@@ -19,6 +19,18 @@ macro_rules! needs_root {
 }
 pub(crate) use needs_root;
 
+/// Ends a test of TCX, loudly, on a kernel that is too old for it.
+macro_rules! needs_tcx {
+    () => {
+        let tcx = crate::kernel::features::Features::probe().unwrap().tcx;
+        if let crate::kernel::features::Feature::No { .. } = tcx {
+            eprintln!("SKIPPED: TCX: {tcx}");
+            return;
+        }
+    };
+}
+pub(crate) use needs_tcx;
+
 pub(crate) fn is_root() -> bool {
     // SAFETY: no arguments.
     unsafe { libc::geteuid() == 0 }

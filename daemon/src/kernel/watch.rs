@@ -8,11 +8,10 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use super::attach_clsact::Filters;
-use super::attach_tcx;
 use super::error::Result;
 use super::pins::{self, LinkPin, Pins};
 use super::shared::Programs;
-use super::{bpf, links};
+use super::{attach_guard, attach_tcx, bpf, links};
 use crate::compile::ruleset::Ruleset;
 use crate::plan::observed::TcAttachment;
 use crate::policy::model::Hook;
@@ -47,6 +46,7 @@ struct Held {
 #[derive(Default)]
 pub struct Watch {
     held: BTreeMap<(u32, LinkPin), Held>,
+    guard: attach_guard::Held,
     /// By ifindex: interfaces under policy, and whether XDP is wanted there.
     wanted: BTreeMap<u32, bool>,
     /// How many programs of others run before ours where that is left as it is, as the last look saw it.
@@ -72,7 +72,7 @@ impl Watch {
     }
 
     /// Pins again what is held and no longer pinned; returns the names.
-    pub fn pin_again(&self, pins: &Pins) -> Result<Vec<String>> {
+    pub fn pin_again(&self, pins: &Pins, digest: &str) -> Result<Vec<String>> {
         let pinned: BTreeSet<(u32, LinkPin)> = pins.link_pins()?.into_iter().collect();
         let mut again = Vec::new();
         for (&(ifindex, which), held) in self.held.iter().filter(|(key, _)| !pinned.contains(key)) {
@@ -82,12 +82,19 @@ impl Watch {
                 again.push(format!("{which:?} of interface {ifindex}").to_lowercase());
             }
         }
+        for pin in attach_guard::unpinned(&self.guard, pins, digest) {
+            if let Some(link) = self.guard.get(pin) {
+                bpf::pin(link, &pins.programs(digest).join(pin))?;
+                again.push(format!("`{pin}`"));
+            }
+        }
         Ok(again)
     }
 
     /// An execution is over: takes hold of what is pinned, lets go of what is not, and remembers what the next looks compare with.
-    pub fn settle(&mut self, pins: &Pins, wanted: Option<&Ruleset>) -> Result<()> {
+    pub fn settle(&mut self, pins: &Pins, digest: &str, wanted: Option<&Ruleset>) -> Result<()> {
         self.hold(pins)?;
+        self.guard = attach_guard::hold(pins, digest)?;
         if let Some(wanted) = wanted {
             self.wanted = wanted.links.values().map(|plan| (plan.ifindex, plan.xdp.is_some())).collect();
         }
@@ -132,7 +139,8 @@ impl Watch {
     /// Whether our attachments are no longer what they were after the last execution, or at the last look.
     pub fn moved(&mut self, pins: &Pins, way: Way<'_>) -> Result<bool> {
         let pinned: BTreeSet<(u32, LinkPin)> = pins.link_pins()?.into_iter().collect();
-        let unpinned = self.held.keys().any(|key| !pinned.contains(key));
+        let guard = attach_guard::unpinned(&self.guard, pins, way.programs.digest()).next();
+        let unpinned = guard.is_some() || self.held.keys().any(|key| !pinned.contains(key));
         let places = self.places(way)?;
         let left = |(key, place): &(At, Option<usize>)| {
             place.filter(|ahead| *ahead > 0 && self.contested(key.0, key.1)).map(|ahead| (*key, ahead))

@@ -38,6 +38,11 @@ pub enum Action {
         /// Its id.
         program: u32,
     },
+    /// Attach the netfilter programs that refuse what passes interfaces that are selected and not enforced yet. That it cannot be
+    /// done is a warning: such an interface is open for a moment then.
+    AttachGuard,
+    /// Take them off.
+    DetachGuard,
     /// Create and fill the maps of a generation, load its policy programs, fill its slot.
     BuildGeneration {
         /// Its number.
@@ -209,6 +214,7 @@ impl Action {
         use Action::*;
         Some(match self.clone() {
             InstallShared { before } => RestoreShared { program: before? },
+            AttachGuard => DetachGuard,
             BuildGeneration { generation, .. } => RemoveGeneration { generation },
             WriteRecord { generation, link, before: Some(record), .. } => RestoreRecord { generation, link, record },
             WriteRecord { generation, link, before: None, .. } => DropRecord { generation, link, before: None },
@@ -222,7 +228,9 @@ impl Action {
             SwitchXdp { link, from } => SwitchXdpBack { link, to: from },
             Commit { word, before } => Commit { word: before, before: word },
             SetDeadline { generation, deadline, before } => SetDeadline { generation, deadline: before, before: deadline },
-            RestoreShared { .. } | RestoreRecord { .. } | Disown { .. } | SwitchBack { .. } | SwitchXdpBack { .. } => return None,
+            DetachGuard | RestoreShared { .. } | RestoreRecord { .. } | Disown { .. } | SwitchBack { .. } | SwitchXdpBack { .. } => {
+                return None;
+            }
             TakeHead { .. } | RemoveGeneration { .. } | CarryCounters { .. } | ForgetLink { .. } | Sweep { .. } => return None,
         })
     }
@@ -241,7 +249,9 @@ impl Action {
             Attach { link, .. } | Detach { link, .. } | Switch { link, .. } | SwitchBack { link, .. } => Some(link),
             TakeHead { link, .. } => Some(link),
             AttachXdp { link, .. } | DetachXdp { link, .. } | SwitchXdp { link, .. } | SwitchXdpBack { link, .. } => Some(link),
-            InstallShared { .. } | RestoreShared { .. } | BuildGeneration { .. } | RemoveGeneration { .. } => None,
+            AttachGuard | DetachGuard | InstallShared { .. } | RestoreShared { .. } | BuildGeneration { .. } | RemoveGeneration { .. } => {
+                None
+            }
             CarryCounters { .. } | Commit { .. } | SetDeadline { .. } | ForgetLink { .. } | Sweep { .. } => None,
         }
     }
@@ -277,6 +287,8 @@ impl fmt::Display for Action {
         match self {
             InstallShared { .. } => write!(f, "install the epilogue program"),
             RestoreShared { program } => write!(f, "install epilogue program {program} again"),
+            AttachGuard => write!(f, "attach the guard of interfaces that are not enforced yet"),
+            DetachGuard => write!(f, "detach the guard of interfaces that are not enforced yet"),
             BuildGeneration { generation, deadline: 0 } => write!(f, "build generation {generation}"),
             BuildGeneration { generation, .. } => write!(f, "build generation {generation}, until it is confirmed"),
             RemoveGeneration { generation } => write!(f, "remove generation {generation}"),

@@ -56,18 +56,23 @@ pub fn adopt(plan: &LinkPlan, generation: u32, actions: &mut Vec<Action>) {
     actions.push(Action::Adopt { generation, link: target(plan.ifindex, &plan.name) });
 }
 
-/// The interface as the running generation should know it.
+/// The programs of an interface that the running generation should know. Of all interfaces before the first record of one: what is on
+/// its way when they are attached is waited for once.
+pub fn bring_programs(plan: &LinkPlan, there: &Observed, actions: &mut Vec<Action>) {
+    let Some(link) = present(plan, there) else { return };
+    if link.dead_pins {
+        // Another device has this index now: what is left belongs to one that is gone, its record included.
+        actions.push(Action::ForgetLink { ifindex: plan.ifindex });
+    }
+    attach_tc(plan, link, &target(plan.ifindex, &plan.name), actions);
+}
+
+/// The interface as the running generation should know it, when it has its programs.
 pub fn bring_into_running(plan: &LinkPlan, adopt_existing: Adopt, there: &Observed, generation: u32, actions: &mut Vec<Action>) {
     let Some(link) = present(plan, there) else { return };
     let plan = &with_adoption(plan, adopt_existing, there, link);
     let target = target(plan.ifindex, &plan.name);
-    let mut before = there.records.get(&(generation, plan.ifindex)).copied();
-    if link.dead_pins {
-        // Another device has this index now: what is left belongs to one that is gone, its record included.
-        actions.push(Action::ForgetLink { ifindex: plan.ifindex });
-        before = None;
-    }
-    attach_tc(plan, link, &target, actions);
+    let before = there.records.get(&(generation, plan.ifindex)).copied().filter(|_| !link.dead_pins);
     let changes_xdp = change_xdp(plan, link, &target, generation, before, actions);
     let wanted = with_flag(plan.record, plan.xdp.is_some() && link.xdp.is_ours());
     if before.is_none() && adopt_existing != Adopt::None {
@@ -86,7 +91,11 @@ pub fn bring_into_new(plan: &LinkPlan, adopt_existing: Adopt, there: &Observed, 
     if link.dead_pins {
         actions.push(Action::ForgetLink { ifindex: plan.ifindex });
     }
-    attach_tc(plan, link, &target, actions);
+    if exchanges_late(there) {
+        attach_missing(plan, link, &target, actions);
+    } else {
+        attach_tc(plan, link, &target, actions);
+    }
     match (plan.xdp, link.xdp) {
         (Some(mode), XdpObserved::None) => actions.push(Action::AttachXdp { link: target.clone(), mode }),
         (Some(_), XdpObserved::Native { program, current: false } | XdpObserved::Generic { program, current: false }) => {
@@ -95,6 +104,21 @@ pub fn bring_into_new(plan: &LinkPlan, adopt_existing: Adopt, there: &Observed, 
         _ => {}
     }
     actions.push(write_record(plan, generation, target, None));
+}
+
+/// Where no generation runs yet, a program that hangs on a hook judges by another layout's tables: ours has nothing to judge by until
+/// the commit, so it takes that one's place after it. (Links of another layout are others than ours; clsact has one place for all.)
+fn exchanges_late(there: &Observed) -> bool {
+    there.word.running == 0
+}
+
+/// After a commit: programs that [`bring_into_new`] left where they were.
+pub fn exchange_tc(plan: &LinkPlan, there: &Observed, actions: &mut Vec<Action>) {
+    if let Some(link) = present(plan, there).filter(|_| exchanges_late(there)) {
+        let mut all = Vec::new();
+        attach_tc(plan, link, &target(plan.ifindex, &plan.name), &mut all);
+        actions.extend(all.into_iter().filter(|action| matches!(action, Action::Switch { .. })));
+    }
 }
 
 /// After a commit: XDP in a mode that is no longer wanted, or not wanted at all.
@@ -147,6 +171,13 @@ pub fn attach_tc(plan: &LinkPlan, link: &LinkObserved, target: &Target, actions:
             }
             Some(_) => {}
         }
+    }
+}
+
+/// Programs on hooks that have none of ours.
+fn attach_missing(plan: &LinkPlan, link: &LinkObserved, target: &Target, actions: &mut Vec<Action>) {
+    for hook in HOOKS.into_iter().filter(|hook| link.tc(*hook).is_none()) {
+        actions.push(Action::Attach { link: target.clone(), hook, variant: plan.device });
     }
 }
 

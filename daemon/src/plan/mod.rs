@@ -13,7 +13,7 @@ mod tests;
 mod warnings;
 
 pub use action::Action;
-pub use observed::{GenerationWord, Observed};
+pub use observed::{GenerationWord, GuardObserved, Observed};
 pub use restored::{Place, Restored, restored};
 pub use rollback::rollback;
 pub use warnings::{uncovered_ports, warnings};
@@ -70,7 +70,9 @@ fn extend_running(wanted: &Ruleset, there: &Observed, options: Options, actions:
     if let Some(deadline) = options.deadline.filter(|d| *d != before && there.word.former != 0) {
         actions.push(Action::SetDeadline { generation, deadline, before });
     }
+    attach_guard(there, actions);
     let awaits_confirmation = there.pending() || options.deadline.is_some();
+    wanted.links.values().for_each(|plan| link::bring_programs(plan, there, actions));
     for plan in wanted.links.values() {
         link::bring_into_running(plan, wanted.core.adopt, there, generation, actions);
     }
@@ -97,6 +99,7 @@ fn build_new(wanted: &Ruleset, there: &Observed, options: Options, actions: &mut
     if !there.shared_current {
         actions.push(Action::InstallShared { before: there.shared });
     }
+    attach_guard(there, actions);
     actions.push(Action::BuildGeneration { generation, deadline });
     for plan in wanted.links.values() {
         link::bring_into_new(plan, wanted.core.adopt, there, generation, actions);
@@ -112,6 +115,9 @@ fn build_new(wanted: &Ruleset, there: &Observed, options: Options, actions: &mut
     // Again: what was counted between the first time and the commit.
     actions.extend(carry);
     for plan in wanted.links.values() {
+        link::exchange_tc(plan, there, actions);
+    }
+    for plan in wanted.links.values() {
         link::settle_xdp(plan, wanted.core.adopt, there, generation, actions);
     }
     wanted.links.values().for_each(|plan| link::take_heads(plan, there, actions));
@@ -121,6 +127,14 @@ fn build_new(wanted: &Ruleset, there: &Observed, options: Options, actions: &mut
         }
     }
     clean_up(there, word, actions);
+}
+
+/// The guard reads the generation word like everything else. Until the first commit it refuses nothing, and with that store the records
+/// of all interfaces that are there count together with it: it never cuts what runs over them.
+fn attach_guard(there: &Observed, actions: &mut Vec<Action>) {
+    if there.guard == GuardObserved::Missing {
+        actions.push(Action::AttachGuard);
+    }
 }
 
 /// Deletions: nothing reads any of it.

@@ -44,7 +44,7 @@ pub struct GenerationFacts {
     pub created: u64,
     /// Boot time in ns after which the former generation counts again; 0 = none.
     pub deadline: u64,
-    /// Its policy programs were made from the objects that this binary carries.
+    /// Its policy programs are in their places, and were made from the objects that this binary carries.
     pub programs_current: bool,
 }
 
@@ -106,6 +106,18 @@ impl XdpObserved {
     }
 }
 
+/// The guard of interfaces that are not enforced yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GuardObserved {
+    /// This kernel cannot have one.
+    #[default]
+    Unknown,
+    /// It could be there and is not, or not everywhere, or it is another binary's.
+    Missing,
+    /// It is in all its places.
+    Attached,
+}
+
 /// Everything of ours on one interface.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LinkObserved {
@@ -157,6 +169,8 @@ pub struct Observed {
     pub shared_current: bool,
     /// Kernel's id of the epilogue in the program array.
     pub shared: Option<u32>,
+    /// The netfilter programs of this binary.
+    pub guard: GuardObserved,
     /// Directories to unpin at the end, relative to the bpffs directory: another ABI's, or programs of other bytes.
     pub leftovers: Vec<String>,
     /// `net.ipv4.tcp_syncookies` is 0: this host never gives a SYN cookie.

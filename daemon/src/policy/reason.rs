@@ -41,6 +41,7 @@ pub enum Reason {
     Arp = abi::NP_R_ARP,
     Bogon = abi::NP_R_BOGON,
     SynCookie = abi::NP_R_SYN_COOKIE,
+    NotYetEnforced = abi::NP_R_NOT_YET_ENFORCED,
 }
 
 impl Reason {
@@ -75,6 +76,7 @@ impl Reason {
         Reason::Arp,
         Reason::Bogon,
         Reason::SynCookie,
+        Reason::NotYetEnforced,
     ];
 
     /// The number under which the programs count it.
@@ -119,6 +121,7 @@ impl Reason {
             Reason::Arp => "arp",
             Reason::Bogon => "bogon",
             Reason::SynCookie => "syn_cookie",
+            Reason::NotYetEnforced => "not_yet_enforced",
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::policy::model::{Action, Direction, EndpointKind, Hook, Policy, Policy
 use crate::policy::reason::Reason;
 use crate::report;
 use crate::report::rules::{RuleLine, unix_now};
-use crate::report::status::{Interface, Packets, Status, View};
+use crate::report::status::{Interface, LogLosses, Packets, Status, View};
 use crate::trigger::control::Response;
 use netpol_probes::abi;
 
@@ -28,7 +28,9 @@ impl Reconciler {
         let totals = self.kernel.as_ref().map(kernel::Kernel::counters).transpose()?.unwrap_or_default();
         let interfaces: Vec<Interface> =
             self.live.iter().flat_map(|live| live.ruleset.links.values().map(|link| interface(link, live, &observed, &totals))).collect();
-        let standing = self.closed.iter().chain(&self.routes.error).chain(&self.warnings).chain(&self.metrics_trouble);
+        let standing =
+            self.closed.iter().chain(&self.routes.error).chain(&self.warnings).chain(&self.not_kept).chain(&self.metrics_trouble);
+        let standing = standing.chain(&self.watch_trouble);
         let mut warnings: Vec<String> = standing.cloned().collect();
         match &self.live {
             Some(live) => {
@@ -73,6 +75,7 @@ impl Reconciler {
             last_error: self.last_error.clone().or_else(|| self.link_error.clone()),
             packets: self.packets()?,
             failsafe: self.live.as_ref().map(|live| failsafe(&live.policies)).unwrap_or_default(),
+            log: LogLosses { events: self.kernel.as_ref().map_or(Ok(0), kernel::Kernel::lost_events)?, lines: report::outlet::lost() },
         })
     }
 

@@ -4,6 +4,8 @@
 //! start, fall back to the last good ruleset, or to failsafe entries alone. Never opens what was closed.
 
 mod answers;
+#[cfg(test)]
+mod crash_tests;
 mod fallback;
 mod guard;
 mod live;
@@ -20,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
 
@@ -37,8 +40,11 @@ use crate::policy::{self, judge};
 use crate::report;
 use crate::report::names::SharedNames;
 use crate::schema::render;
-use crate::source::{self, Snapshot};
+use crate::source::{self, Snapshot, SourceError, Trust};
 use crate::trigger::control::Session;
+
+/// Files that have not come to rest after this time are told in `status`.
+const MOVING: Duration = Duration::from_secs(5);
 
 /// Where the daemon works.
 #[derive(Debug, Clone)]
@@ -76,6 +82,8 @@ pub struct Reconciler {
     live: Option<Live>,
     /// Digest of the content that was refused last, so that it is not judged and reported again and again.
     refused: Option<[u8; 32]>,
+    /// Since when the files have not come to rest.
+    moving: Option<Instant>,
     /// What was wrong with the files last; gone with the next good ones.
     last_error: Option<String>,
     /// What was wrong when the interfaces were followed last.
@@ -90,8 +98,12 @@ pub struct Reconciler {
     rolled_back: Option<[u8; 32]>,
     /// Warnings of the last execution.
     warnings: Vec<String>,
+    /// Why the ruleset that is live is not the one kept as the last good.
+    not_kept: Option<String>,
     /// What keeps the metrics listener from listening.
     metrics_trouble: Option<String>,
+    /// What keeps the file watcher from seeing changes at once.
+    watch_trouble: Vec<String>,
     routes: routes::Following,
     /// How the interfaces of containers and machines were found last.
     claims: BTreeMap<Owner, Claim>,
@@ -111,6 +123,7 @@ impl Reconciler {
             kernel: None,
             live: None,
             refused: None,
+            moving: None,
             last_error: None,
             link_error: None,
             closed: Vec::new(),
@@ -118,7 +131,9 @@ impl Reconciler {
             former: None,
             rolled_back: None,
             warnings: Vec::new(),
+            not_kept: None,
             metrics_trouble: None,
+            watch_trouble: Vec::new(),
             routes: routes::Following::default(),
             claims: BTreeMap::new(),
             names: SharedNames::default(),
@@ -167,8 +182,18 @@ impl Reconciler {
 
     /// [`Reconciler::reload`], unless that would end this session.
     fn reload_sparing(&mut self, force: bool, session: Option<&Session>) -> Result<(), Refusal> {
-        let mut snapshot = source::read(&self.directories.config).map_err(|error| self.note(Refusal::source(&error)))?;
-        let candidate = match check(&mut snapshot, Origin::Directory) {
+        let mut snapshot =
+            source::read(&self.directories.config, Trust::Own).map_err(|error| self.moving(Refusal::source(&error), force))?;
+        let checked = check(&mut snapshot, Origin::Directory);
+        if let Some(path) = snapshot.writing.take() {
+            let error = SourceError::BeingWritten { path };
+            if !force {
+                return Err(self.moving(Refusal::source(&error), force));
+            }
+            warn!("{error}; it is read as it is, because that was asked for");
+        }
+        self.moving = None;
+        let candidate = match checked {
             Ok(candidate) => candidate,
             Err(refusal) => {
                 let digest = snapshot.digest();
@@ -179,6 +204,10 @@ impl Reconciler {
         let unchanged = self.live.as_ref().is_some_and(|live| live.origin == Origin::Directory && live.digest == candidate.digest);
         if unchanged && !force {
             self.last_error = None;
+            // The files have changed, back to what is live: what was rolled back may be written anew.
+            if self.rolled_back.take().is_some() {
+                self.keep_trial(None);
+            }
             return Ok(());
         }
         if self.rolled_back == Some(candidate.digest) && !force {
@@ -253,7 +282,9 @@ impl Reconciler {
         // What is enforced is enforced: a set that could not be brought up to date is looked at again.
         let settled = self.sets.settle(kernel, &candidate.policies, actions.iter().any(built));
         let stale_sets = settled.err().map(|error| format!("dynamic sets: {error}"));
-        let standing: Vec<String> = kernel.warnings().iter().cloned().chain(stale_sets.clone()).collect();
+        let unjudged = kernel.unjudged()?.into_iter().filter(|name| ruleset.core.guard.hooks_of(name) != 0);
+        let unjudged = unjudged.map(|name| format!("{name}: it carries neither Ethernet nor IP frames, and what is selected is closed"));
+        let standing: Vec<String> = kernel.warnings().iter().cloned().chain(stale_sets.clone()).chain(unjudged).collect();
         let committed = outcome.generation != observed.word.running;
         self.again = outcome.again || stale_sets.is_some();
         self.routes = routes::Following { in_use, error: None };
@@ -276,6 +307,17 @@ impl Reconciler {
         self.warnings = warnings;
         closed.iter().filter(|text| !self.closed.contains(text)).for_each(|text| error!("{text}"));
         self.closed = closed;
+    }
+
+    /// Notes why there is nothing to judge, once. What is being written is no fault yet: it is one when it lasts.
+    fn moving(&mut self, refusal: Refusal, force: bool) -> Refusal {
+        let since = *self.moving.get_or_insert_with(Instant::now);
+        let known = self.last_error.as_deref() == Some(refusal.text.trim_end());
+        let early = refusal.passing && since.elapsed() < MOVING;
+        if !refusal.passing {
+            self.moving = None;
+        }
+        if force || !(known || early) { self.note(refusal) } else { refusal }
     }
 
     /// Logs a refusal and keeps it for `status`.
@@ -381,6 +423,11 @@ impl Reconciler {
     /// What `status` has to say about the metrics listener.
     pub fn set_metrics_trouble(&mut self, trouble: Option<String>) {
         self.metrics_trouble = trouble;
+    }
+
+    /// The same for the file watcher.
+    pub fn set_watch_trouble(&mut self, trouble: Vec<String>) {
+        self.watch_trouble = trouble;
     }
 
     /// Directories of set files.

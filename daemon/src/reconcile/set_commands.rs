@@ -15,7 +15,7 @@ use crate::policy::elements;
 use crate::policy::model::{Dynamic, PolicySet, Set};
 use crate::report::sets::{Shown, duration};
 use crate::sets::{Added, Expiry, content};
-use crate::source;
+use crate::source::{self, Trust};
 use crate::trigger::control::{Lifetime, Response};
 
 /// Elements that a log line or a refusal names one by one.
@@ -222,7 +222,7 @@ impl Reconciler {
     fn why_not_added(&self, set: &Set, net: &IpNet) -> String {
         let (element, name) = (spelled(net), &set.name);
         if content::written_around(&set.nets, net).is_some() {
-            let place = source::read(&self.directories.config).ok();
+            let place = source::read(&self.directories.config, Trust::Own).ok();
             let place = place.and_then(|mut snapshot| elements::place_of_element(&mut snapshot, name, net));
             let (file, line) = place.map_or((set.origin.file.clone(), set.origin.line), |place| (place.file, place.line));
             return format!("`{element}` is written in {file}:{line}: change it there");

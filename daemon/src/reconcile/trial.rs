@@ -9,8 +9,8 @@ use log::{error, warn};
 use serde_json::json;
 
 use super::{Candidate, Contested, Kind, Live, Origin, Reconciler, Refusal, check, fallback};
-use crate::kernel::{self, boot_time};
-use crate::source::{self, Snapshot};
+use crate::kernel::{self, Kernel, boot_time};
+use crate::source::{self, Snapshot, Trust};
 use crate::trigger::control::Response;
 
 /// A ruleset that waits for confirmation.
@@ -35,7 +35,7 @@ impl Reconciler {
     /// # Errors
     /// The first stage that refused. The running generation is as it was.
     pub fn apply_on_trial(&mut self, seconds: Option<u64>) -> Result<(), Refusal> {
-        let mut snapshot = source::read(&self.directories.config).map_err(|error| self.note(Refusal::source(&error)))?;
+        let mut snapshot = source::read(&self.directories.config, Trust::Own).map_err(|error| self.note(Refusal::source(&error)))?;
         let candidate = check(&mut snapshot, Origin::Directory).map_err(|refusal| self.note(refusal))?;
         let patience = Duration::from_secs(seconds.unwrap_or(candidate.policies.daemon.confirm_timeout));
         let same = self.live.as_ref().is_some_and(|live| live.origin == Origin::Directory && live.digest == candidate.digest);
@@ -43,37 +43,67 @@ impl Reconciler {
         if same && !fresh && self.trial.is_none() {
             return Err(Refusal::nothing_to_try());
         }
-        let deadline = boot_time() + u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX / 2);
-        fallback::keep_trial(&self.directories, Some(candidate.digest));
+        let deadline = boot_time().saturating_add(u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX / 2));
+        // Without this note a restart after the roll-back would take the ruleset for a good one.
+        fallback::keep_trial(&self.directories, Some(candidate.digest)).map_err(|error| self.note(Refusal::not_kept(&error)))?;
         if let Err(refusal) = self.enforce(candidate, Contested::Refuse, Some(deadline)) {
-            fallback::keep_trial(&self.directories, self.trial.as_ref().map(|trial| trial.digest));
+            self.keep_trial(self.trial.as_ref().map(|trial| trial.digest));
             return Err(self.note(refusal));
         }
+        // However long it took to make it live: the time that was given begins now.
+        let prolonged = self.kernel.as_mut().map_or(Ok(()), |kernel| kernel.prolong(patience));
+        prolonged.unwrap_or_else(|error| warn!("the time for confirmation has begun before the ruleset was live: {error}"));
         self.accepted(snapshot);
         Ok(())
     }
 
-    /// `confirm`: what runs counts for good.
+    /// `confirm`: what runs counts for good. The disk learns it first: a daemon that dies in between has confirmed nothing in the
+    /// kernel yet, and one that dies afterwards must not find a ruleset that counts among those that were rolled back.
     pub fn confirm(&mut self) -> Response {
         self.end_trial();
-        let confirmed = self.kernel.as_mut().map_or(Ok(false), |kernel| kernel.confirm());
+        let waits = self.kernel.as_ref().map_or(Ok(false), Kernel::pending);
+        let confirmed = waits.and_then(|waits| if waits { self.count_for_good() } else { Ok(false) });
         let generation = self.generation();
         match confirmed {
             Err(error) => told(3, error.to_string(), generation),
             Ok(false) => told(1, format!("nothing waits for confirmation; generation {generation} is live"), generation),
-            Ok(true) => {
-                if let Some(snapshot) = self.trial.take().and_then(|trial| trial.snapshot) {
-                    fallback::keep(&self.directories, &snapshot);
-                }
-                fallback::keep_trial(&self.directories, None);
-                told(0, format!("generation {generation} counts for good"), generation)
-            }
+            Ok(true) => told(0, format!("generation {generation} counts for good"), generation),
         }
+    }
+
+    fn count_for_good(&mut self) -> kernel::Result<bool> {
+        let snapshot = self.trial.as_mut().and_then(|trial| trial.snapshot.take());
+        if let Some(snapshot) = &snapshot {
+            self.keep(snapshot);
+        }
+        self.keep_trial(None);
+        let confirmed = self.kernel.as_mut().map_or(Ok(false), Kernel::confirm);
+        match &mut self.trial {
+            _ if matches!(confirmed, Ok(true)) => self.trial = None,
+            Some(trial) => {
+                trial.snapshot = snapshot;
+                let digest = trial.digest;
+                self.note_on_trial(digest);
+            }
+            None => {}
+        }
+        confirmed
+    }
+
+    /// Puts down that this content waits for confirmation; it is not the last good one meanwhile.
+    fn note_on_trial(&self, digest: [u8; 32]) {
+        self.keep_trial(Some(digest));
+        fallback::restore_former(&self.directories, digest);
     }
 
     /// `rollback`: the former ruleset is live again.
     pub fn rollback(&mut self) -> Response {
-        self.end_trial();
+        let over = self.end_trial();
+        if over || (self.rolled_back.is_some() && self.trial.is_none()) {
+            // What is former now is what was left: nobody who says `rollback` a moment too late wants that one.
+            let text = format!("generation {} is the former ruleset already; what it replaced stays out", self.generation());
+            return told(u8::from(!over), text, self.generation());
+        }
         let left = self.live.as_ref().map(|live| live.digest);
         let done = self.kernel.as_mut().map_or(Ok(None), |kernel| kernel.rollback());
         match done {
@@ -108,7 +138,7 @@ impl Reconciler {
     fn return_to_former(&mut self, left: Option<[u8; 32]>) {
         self.trial = None;
         self.rolled_back = left;
-        fallback::keep_trial(&self.directories, left);
+        self.keep_trial(left);
         if let Some(left) = left {
             fallback::restore_former(&self.directories, left);
         }
@@ -130,13 +160,13 @@ impl Reconciler {
         match (deadline, &self.live) {
             (Some((true, deadline)), Some(live)) => {
                 let digest = live.digest;
-                fallback::keep_trial(&self.directories, Some(digest));
+                self.note_on_trial(digest);
                 self.trial = Some(Trial { snapshot: Some(snapshot), digest, deadline });
             }
             _ => {
                 self.trial = None;
-                fallback::keep_trial(&self.directories, None);
-                fallback::keep(&self.directories, &snapshot);
+                self.keep_trial(None);
+                self.keep(&snapshot);
             }
         }
     }
@@ -153,7 +183,19 @@ impl Reconciler {
         self.trial = None;
         self.former = None;
         self.rolled_back = None;
-        fallback::keep_trial(&self.directories, None);
+        self.keep_trial(None);
+    }
+
+    /// What is enforced is right, kept or not: that it is not is a warning, until it is.
+    fn keep(&mut self, snapshot: &Snapshot) {
+        self.not_kept = fallback::keep(&self.directories, snapshot).err();
+        self.not_kept.iter().for_each(|trouble| warn!("{trouble}"));
+    }
+
+    pub(super) fn keep_trial(&self, digest: Option<[u8; 32]>) {
+        if let Err(error) = fallback::keep_trial(&self.directories, digest) {
+            warn!("{error}");
+        }
     }
 
     /// Remembers what was live before. What replaces a ruleset on trial does not make that one the former.
@@ -166,6 +208,11 @@ impl Reconciler {
 }
 
 impl Refusal {
+    fn not_kept(error: &str) -> Self {
+        let text = format!("that the ruleset is on trial cannot be kept: {error}");
+        Refusal { kind: Kind::Declined, text, passing: false }
+    }
+
     fn nothing_to_try() -> Self {
         let text = "the directory's ruleset is live already and for good: there is nothing to confirm";
         Refusal { kind: Kind::Declined, text: text.to_string(), passing: false }

@@ -28,6 +28,10 @@ pub fn text(status: &Status, rules: &[RuleLine]) -> String {
     for (reason, packets) in &status.packets.dropped {
         page.sample("netpol_packets_dropped_total", &[("reason", reason)], packets);
     }
+    page.family("netpol_log_events_lost_total", "counter", "Packets that were to be logged and found the ring full.");
+    page.sample("netpol_log_events_lost_total", &[], status.log.events);
+    page.family("netpol_log_lines_lost_total", "counter", "Lines of the log that were not taken from the daemon in time.");
+    page.sample("netpol_log_lines_lost_total", &[], status.log.lines);
     page.family("netpol_rule_packets_total", "counter", "Packets that a rule judged.");
     for rule in rules {
         page.sample("netpol_rule_packets_total", &labels(rule), rule.packets);

@@ -3,6 +3,7 @@
 pub mod events;
 pub mod metrics;
 pub mod names;
+pub mod outlet;
 mod problems;
 pub mod rules;
 pub mod sets;

@@ -34,6 +34,18 @@ pub struct Status {
     pub packets: Packets,
     /// Failsafe entries in force.
     pub failsafe: Vec<String>,
+    /// What of the log was lost.
+    #[serde(default)]
+    pub log: LogLosses,
+}
+
+/// What of the log was lost. Verdicts and all other counters do not know of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLosses {
+    /// Packets that were to be logged and found the ring full, since the programs were first loaded.
+    pub events: u64,
+    /// Lines that were not taken from the daemon in time, since it was started.
+    pub lines: u64,
 }
 
 /// Packets by fate, over all interfaces since the programs were first loaded.
@@ -115,6 +127,10 @@ impl Status {
         let dropped: u64 = self.packets.dropped.values().sum();
         let reasons: Vec<String> = self.packets.dropped.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
         line(&mut out, &format!("packets: {} accepted, {dropped} dropped{}", self.packets.accepted, parenthesis(&reasons)));
+        if self.log != LogLosses::default() {
+            let LogLosses { events, lines } = self.log;
+            line(&mut out, &format!("log: {events} packets lost because the ring was full, {lines} lines because nobody took them"));
+        }
         if !self.failsafe.is_empty() {
             line(&mut out, &format!("failsafe: {}", self.failsafe.join(", ")));
         }
@@ -210,6 +226,7 @@ mod tests {
             last_error: None,
             packets: Packets { accepted: 3, dropped: [("default".to_string(), 2)].into() },
             failsafe: vec![],
+            log: LogLosses { events: 5, lines: 0 },
         };
         assert_eq!(
             status.text(),
@@ -220,6 +237,7 @@ mod tests {
              not under policy: lo\n\
              put back after others took it: ingress 2\n\
              packets: 3 accepted, 2 dropped (default 2)\n\
+             log: 5 packets lost because the ring was full, 0 lines because nobody took them\n\
              warning: w\n"
         );
     }

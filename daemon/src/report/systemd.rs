@@ -1,14 +1,33 @@
 //! What the service manager is told (sd_notify(3)). Outside a notify unit every call does nothing.
 
+use std::fmt::Write;
+use std::io;
+use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use log::warn;
 use sd_notify::NotifyState;
 
+/// How long a service manager that reads nothing may hold up the loop.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 fn tell(states: &[NotifyState]) {
-    if let Err(error) = sd_notify::notify(states) {
+    if let Err(error) = send(states) {
         warn!("the service manager could not be told: {error}");
     }
+}
+
+/// `sd_notify::notify` would wait for ever where nobody reads.
+fn send(states: &[NotifyState]) -> io::Result<()> {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
+    let mut text = String::new();
+    for state in states {
+        writeln!(text, "{state}").map_err(io::Error::other)?;
+    }
+    let socket = UnixDatagram::unbound()?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    socket.connect(path)?;
+    socket.send(text.as_bytes()).map(|_sent| ())
 }
 
 /// Every present selected interface is enforced, or a reload has ended.

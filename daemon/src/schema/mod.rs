@@ -21,6 +21,9 @@ use document::Document;
 use place::{Report, Span};
 use reader::{Block, Reader};
 
+/// The same keys and types as a JSON Schema, with a sentence on each: what editors read. A test holds it against the reader.
+pub const JSON_SCHEMA: &str = include_str!("netpol.schema.json");
+
 /// Reads all files; those that are no TOML are missing in the result and set [`Report::incomplete`].
 pub fn read(snapshot: &Snapshot, report: &mut Report) -> Vec<Document> {
     snapshot.files.iter().enumerate().filter_map(|(number, file)| read_file(number, file, report)).collect()

@@ -27,12 +27,54 @@ pub struct At<T> {
     pub span: Span,
 }
 
-/// Text of a file with the beginnings of its lines.
+/// Bytes between two places of a file of which it is known how many characters stand before them.
+const STRIDE: usize = 1024;
+/// What the next block of a file begins with.
+const HEAD: &str = "\n[[";
+
+/// Text of a file with what it takes to name a place in it at once, however long its lines are and however many errors it has.
 #[derive(Debug)]
 struct Lines {
     path: Arc<str>,
     text: String,
+    /// Beginnings of lines.
     starts: Vec<usize>,
+    /// Where the [`HEAD`]s are.
+    heads: Vec<usize>,
+    /// Characters that begin before each [`STRIDE`]th byte.
+    counts: Vec<usize>,
+}
+
+impl Lines {
+    fn of(path: &str, text: &str) -> Lines {
+        let mut counts = vec![0];
+        for (number, bytes) in text.as_bytes().chunks(STRIDE).enumerate() {
+            counts.push(counts[number] + beginnings(bytes));
+        }
+        Lines {
+            path: Arc::from(path),
+            starts: std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect(),
+            heads: text.match_indices(HEAD).map(|(at, _)| at).collect(),
+            text: text.to_owned(),
+            counts,
+        }
+    }
+
+    /// Characters before a byte that begins one.
+    fn characters_before(&self, at: usize) -> usize {
+        let stride = at / STRIDE;
+        self.counts[stride] + beginnings(&self.text.as_bytes()[stride * STRIDE..at])
+    }
+
+    /// Where the block ends that this byte belongs to.
+    fn end_of_block(&self, at: usize) -> usize {
+        self.heads.get(self.heads.partition_point(|&head| head < at)).copied().unwrap_or(self.text.len())
+    }
+}
+
+/// Bytes that begin a character.
+fn beginnings(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|&&byte| byte & 0xc0 != 0x80).count()
 }
 
 /// Collects what there is to say and knows how to name places.
@@ -50,12 +92,8 @@ pub struct Report {
 impl Report {
     /// An empty report on the files of a snapshot.
     pub fn new(snapshot: &Snapshot) -> Report {
-        let lines = |file: &crate::source::SourceFile| Lines {
-            path: Arc::from(file.path.as_str()),
-            text: file.text.clone(),
-            starts: std::iter::once(0).chain(file.text.match_indices('\n').map(|(at, _)| at + 1)).collect(),
-        };
-        Report { files: snapshot.files.iter().map(lines).collect(), refused: BTreeSet::new(), diagnostics: Vec::new(), incomplete: false }
+        let lines = snapshot.files.iter().map(|file| Lines::of(&file.path, &file.text));
+        Report { files: lines.collect(), refused: BTreeSet::new(), diagnostics: Vec::new(), incomplete: false }
     }
 
     /// Says an error; the result takes label, help and further places.
@@ -70,8 +108,7 @@ impl Report {
 
     /// Whether anything was refused at exactly this place or in the block that it heads.
     pub fn has_error_within(&self, head: Span) -> bool {
-        let text = &self.files[head.file].text;
-        let end = text.get(head.end..).and_then(|rest| rest.find("\n[[")).map_or(text.len(), |at| head.end + at);
+        let end = self.files[head.file].end_of_block(head.end);
         self.refused.range((head.file, head.start)..(head.file, end)).next().is_some()
     }
 
@@ -103,7 +140,7 @@ impl Report {
         let lines = &self.files[span.file];
         let start = floor_boundary(&lines.text, span.start);
         let line = lines.starts.partition_point(|&first| first <= start);
-        let column = lines.text[lines.starts[line - 1]..start].chars().count() + 1;
+        let column = lines.characters_before(start) - lines.characters_before(lines.starts[line - 1]) + 1;
         let end = floor_boundary(&lines.text, span.end).max(start);
         Place { file: Arc::clone(&lines.path), start, end, line: line as u32, column: column as u32, label: None }
     }

@@ -188,15 +188,22 @@ impl Journal {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         fs::create_dir_all(directory)?;
         let beside = directory.join(format!(".{name}.new"));
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
         let mut counted = 0;
-        let mut out = BufWriter::new(file);
         let head = format!("# elements added to `{name}` at run time; written by netpol-ebpf\n");
         let text = spelled(changes.inspect(|_| counted += 1));
-        out.write_all(head.as_bytes())?;
-        out.write_all(text.as_bytes())?;
-        out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_data()?;
-        fs::rename(&beside, &self.path)?;
+        let write = || {
+            let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+            let mut out = BufWriter::new(file);
+            out.write_all(head.as_bytes())?;
+            out.write_all(text.as_bytes())?;
+            out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_data()?;
+            fs::rename(&beside, &self.path)
+        };
+        if let Err(error) = write() {
+            // A disk that is full is not kept full by half of this. What cannot be removed is written over next time.
+            fs::remove_file(&beside).unwrap_or_default();
+            return Err(error);
+        }
         File::open(directory)?.sync_all()?;
         self.length = (head.len() + text.len()) as u64;
         self.lines = counted + 2;

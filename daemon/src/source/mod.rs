@@ -42,8 +42,16 @@ pub enum SourceError {
         /// Permission bits.
         mode: u32,
     },
-    /// Two reads did not agree, several times in a row.
-    #[error("{} is being written: its content still changes", path.display())]
+    /// Somebody else than root and this process's user could add a policy.
+    #[error("the policy directory {} {}", directory.display(), cause.message)]
+    DirectoryForeign {
+        /// As given.
+        directory: PathBuf,
+        /// Who, and what to do about it.
+        cause: FileProblem,
+    },
+    /// Two reads did not agree, several times in a row, or somebody has a file open for writing.
+    #[error("{} is being written: its writer has not finished", path.display())]
     BeingWritten {
         /// The file, or the directory where files come and go.
         path: PathBuf,
@@ -82,6 +90,9 @@ pub struct Snapshot {
     /// Whether unknown globs may be looked up on the disk; a snapshot from the state directory answers from its record only.
     #[serde(skip)]
     fresh: bool,
+    /// A file that somebody still had open for writing when waiting for it came to its end; complete after [`crate::policy::load`].
+    #[serde(skip)]
+    pub writing: Option<PathBuf>,
 }
 
 /// One policy file.
@@ -108,13 +119,22 @@ pub struct FileProblem {
     pub help: Option<String>,
 }
 
+/// Whose policies are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// What only root and this process's user can have written and can change: what is to be enforced.
+    Own,
+    /// What not everybody can change: what is only checked, for this host or for another.
+    Checked,
+}
+
 /// Reads all policy files of a directory; two complete readings must agree.
 ///
 /// # Errors
-/// The directory is missing, unreadable or writable by everybody, or its content does not hold still.
-pub fn read(dir: &Path) -> Result<Snapshot, SourceError> {
-    let files = stable::read_policies(dir)?;
-    Ok(Snapshot { directory: dir.to_path_buf(), files, globs: Vec::new(), set_files: Vec::new(), fresh: true })
+/// The directory is missing, unreadable or writable by others, or its content does not hold still.
+pub fn read(dir: &Path, trust: Trust) -> Result<Snapshot, SourceError> {
+    let (files, writing) = stable::read_policies(dir, trust)?;
+    Ok(Snapshot { files, writing, ..Snapshot::of(dir, &[]) })
 }
 
 impl Snapshot {
@@ -122,7 +142,7 @@ impl Snapshot {
     pub fn of(directory: &Path, files: &[(String, Vec<u8>)]) -> Snapshot {
         let mut files: Vec<_> = files.iter().map(|(name, bytes)| stable::policy_file(directory, name.clone(), Ok(bytes.clone()))).collect();
         files.sort_by(|a, b| a.name.cmp(&b.name));
-        Snapshot { directory: directory.to_path_buf(), files, globs: Vec::new(), set_files: Vec::new(), fresh: true }
+        Snapshot { directory: directory.to_path_buf(), files, globs: Vec::new(), set_files: Vec::new(), fresh: true, writing: None }
     }
 
     /// SHA-256 over names and contents of all policy files and of the set files that were read so far; complete after

@@ -87,11 +87,14 @@ impl Snapshot {
         if let Some(number) = self.set_files.iter().position(|file| file.path == path) {
             return number;
         }
-        let (text, problem) = if self.fresh {
+        let (text, problem, is_written) = if self.fresh {
             read_file(Path::new(path), MAX_SET_FILE)
         } else {
-            (String::new(), Some(problem("this file is not in the kept snapshot", None, None)))
+            (String::new(), Some(problem("this file is not in the kept snapshot", None, None)), false)
         };
+        if is_written && self.writing.is_none() {
+            self.writing = Some(PathBuf::from(path));
+        }
         self.set_files.push(SetFile { path: path.to_owned(), text, problem });
         self.set_files.len() - 1
     }

@@ -1,7 +1,8 @@
 //! Stable reading: what is half written is never taken for a file.
 //!
 //! The directory is opened once and its files relative to it; size, owner and kind are asked of the open file. A whole round is
-//! repeated until two rounds in a row are equal, by content and not by time stamp (store paths all have the same one).
+//! repeated until two rounds in a row are equal, by content and not by time stamp (store paths all have the same one), and nobody
+//! has a file of them open for writing: a writer may rest longer than two readings take.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,29 +10,32 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat};
 
-use super::{FileProblem, MAX_POLICY_FILE, SourceError, SourceFile};
+use super::{FileProblem, MAX_POLICY_FILE, SourceError, SourceFile, Trust};
+use crate::kernel;
 
 /// Rounds before giving up; with [`PAUSE`] about half a second.
 const ROUNDS: usize = 24;
 /// Time between two rounds.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Others may write (`o+w`).
+/// Others may write (`o+w`), and the group (`g+w`).
 const WORLD_WRITABLE: u32 = 0o002;
+const GROUP_WRITABLE: u32 = 0o020;
 
-/// All `*.toml` of the directory.
-pub(super) fn read_policies(dir: &Path) -> Result<Vec<SourceFile>, SourceError> {
+/// All `*.toml` of the directory; and one that somebody still had open for writing after all rounds, its content resting.
+pub(super) fn read_policies(dir: &Path, trust: Trust) -> Result<(Vec<SourceFile>, Option<PathBuf>), SourceError> {
     let mut former: Option<Vec<SourceFile>> = None;
     let mut unstable = dir.to_path_buf();
     for round in 0..ROUNDS {
         if round > 0 {
             thread::sleep(PAUSE);
         }
-        let now = read_round(dir)?;
+        let (now, writing) = read_round(dir, trust)?;
         if let Some(former) = &former {
             match first_difference(former, &now) {
-                None => return Ok(now),
+                None if writing.is_none() || round + 1 == ROUNDS => return Ok((now, writing)),
+                None => {}
                 Some(name) => unstable = dir.join(name),
             }
         }
@@ -46,13 +50,18 @@ fn first_difference<'a>(former: &'a [SourceFile], now: &'a [SourceFile]) -> Opti
     changed.or_else(|| if former.len() == now.len() { None } else { longer.last().map(|f| f.name.as_str()) })
 }
 
-fn read_round(dir: &Path) -> Result<Vec<SourceFile>, SourceError> {
+/// One look at the whole directory.
+pub(super) fn read_round(dir: &Path, trust: Trust) -> Result<(Vec<SourceFile>, Option<PathBuf>), SourceError> {
     let failed = |cause: rustix::io::Errno| SourceError::Directory { directory: dir.to_path_buf(), cause: cause.into() };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = rustix::fs::openat(CWD, dir, flags, Mode::empty()).map_err(failed)?;
-    let mode = rustix::fs::fstat(&directory).map_err(failed)?.st_mode & 0o7777;
+    let facts = rustix::fs::fstat(&directory).map_err(failed)?;
+    let mode = facts.st_mode & 0o7777;
     if mode & WORLD_WRITABLE != 0 {
         return Err(SourceError::DirectoryWritable { directory: dir.to_path_buf(), mode });
+    }
+    if let Some(cause) = foreign(&facts, trust) {
+        return Err(SourceError::DirectoryForeign { directory: dir.to_path_buf(), cause });
     }
     let mut names = Vec::new();
     for entry in rustix::fs::Dir::read_from(&directory).map_err(failed)? {
@@ -62,17 +71,22 @@ fn read_round(dir: &Path) -> Result<Vec<SourceFile>, SourceError> {
         }
     }
     names.sort();
-    let mut files = Vec::new();
+    let (mut files, mut writing) = (Vec::new(), None);
     for name in &names {
-        let opened = rustix::fs::openat(&directory, name.as_c_str(), OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty());
-        let content = match opened {
-            Ok(descriptor) => read_open(&mut File::from(descriptor), MAX_POLICY_FILE),
-            Err(cause) => Err(cannot_read(&cause.into())),
+        let opened = rustix::fs::openat(&directory, name.as_c_str(), READ, Mode::empty());
+        let Open { content, is_written } = match opened {
+            Ok(descriptor) => read_open(&mut File::from(descriptor), MAX_POLICY_FILE, trust),
+            Err(cause) => Open::failed(&cause.into()),
         };
-        files.push(policy_file(dir, name.to_string_lossy().into_owned(), content));
+        let name = name.to_string_lossy().into_owned();
+        writing = writing.or_else(|| is_written.then(|| dir.join(&name)));
+        files.push(policy_file(dir, name, content));
     }
-    Ok(files)
+    Ok((files, writing))
 }
+
+/// What somebody may have put in a file's place (a FIFO, a device) must not hold the reader.
+const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 /// A policy file of these bytes, or of what forbids to read them.
 pub(super) fn policy_file(dir: &Path, name: String, content: Result<Vec<u8>, FileProblem>) -> SourceFile {
@@ -86,29 +100,47 @@ fn is_policy_name(name: &[u8]) -> bool {
     name.ends_with(b".toml") && !name.starts_with(b".")
 }
 
-/// Reads one file outside the policy directory until two readings agree.
-pub(super) fn read_file(path: &Path, limit: u64) -> (String, Option<FileProblem>) {
+/// Reads one file outside the policy directory until two readings agree. Also whether somebody still has it open for writing.
+pub(super) fn read_file(path: &Path, limit: u64) -> (String, Option<FileProblem>, bool) {
     let mut former: Option<Result<Vec<u8>, FileProblem>> = None;
     for round in 0..ROUNDS {
         if round > 0 {
             thread::sleep(PAUSE);
         }
-        let now = open_path(path).map_err(|cause| cannot_read(&cause)).and_then(|mut file| read_open(&mut file, limit));
-        if former.as_ref() == Some(&now) {
-            return text_of(now);
+        let Open { content, is_written } = match rustix::fs::openat(CWD, path, READ, Mode::empty()) {
+            Ok(descriptor) => read_open(&mut File::from(descriptor), limit, Trust::Checked),
+            Err(cause) => Open::failed(&cause.into()),
+        };
+        if former.as_ref() == Some(&content) && (!is_written || round + 1 == ROUNDS) {
+            let (text, problem) = text_of(content);
+            return (text, problem, is_written);
         }
-        former = Some(now);
+        former = Some(content);
     }
-    (String::new(), Some(problem("the file is being written: its content still changes", None, None)))
+    (String::new(), Some(problem("the file is being written: its content still changes", None, None)), true)
 }
 
-fn open_path(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    Ok(File::from(rustix::fs::openat(CWD, path, flags, Mode::empty())?))
+/// What came of an open file.
+struct Open {
+    content: Result<Vec<u8>, FileProblem>,
+    /// Somebody has it open for writing.
+    is_written: bool,
+}
+
+impl Open {
+    fn failed(cause: &io::Error) -> Open {
+        Open { content: Err(cannot_read(cause)), is_written: false }
+    }
 }
 
 /// The bytes of an open file, after asking it what it is.
-fn read_open(file: &mut File, limit: u64) -> Result<Vec<u8>, FileProblem> {
+fn read_open(file: &mut File, limit: u64, trust: Trust) -> Open {
+    let content = bytes_of(file, limit, trust);
+    // Asked after the reading: whoever begins to write now has not been read.
+    Open { is_written: content.is_ok() && kernel::is_written(&*file) == Some(true), content }
+}
+
+fn bytes_of(file: &mut File, limit: u64, trust: Trust) -> Result<Vec<u8>, FileProblem> {
     let facts = rustix::fs::fstat(&*file).map_err(|cause| cannot_read(&cause.into()))?;
     if FileType::from_raw_mode(facts.st_mode) != FileType::RegularFile {
         return Err(problem("this is not a regular file", None, None));
@@ -117,6 +149,9 @@ fn read_open(file: &mut File, limit: u64) -> Result<Vec<u8>, FileProblem> {
         let message = format!("the file is writable by everybody (mode {:04o})", facts.st_mode & 0o7777);
         return Err(problem(&message, None, Some("take the right away: chmod o-w")));
     }
+    if let Some(FileProblem { message, help, .. }) = foreign(&facts, trust) {
+        return Err(problem(&format!("the file {message}"), None, help.as_deref()));
+    }
     let mut bytes = Vec::new();
     let read = Read::take(&mut *file, limit + 1).read_to_end(&mut bytes);
     read.map_err(|cause| cannot_read(&cause))?;
@@ -124,6 +159,22 @@ fn read_open(file: &mut File, limit: u64) -> Result<Vec<u8>, FileProblem> {
         return Err(problem(&format!("the file is larger than {} MiB", limit >> 20), None, None));
     }
     Ok(bytes)
+}
+
+/// Why somebody else than root and this process's user could change what these facts are about, where that matters.
+fn foreign(facts: &Stat, trust: Trust) -> Option<FileProblem> {
+    if trust == Trust::Checked {
+        return None;
+    }
+    if facts.st_uid != 0 && facts.st_uid != rustix::process::geteuid().as_raw() {
+        let message = format!("belongs to user {}, who can change it at any time", facts.st_uid);
+        return Some(problem(&message, None, Some("give it to root: chown root")));
+    }
+    if facts.st_mode & GROUP_WRITABLE != 0 {
+        let message = format!("is writable by its group (mode {:04o})", facts.st_mode & 0o7777);
+        return Some(problem(&message, None, Some("take the right away: chmod g-w")));
+    }
+    None
 }
 
 /// Bytes as text, and what forbids to use them as such.

@@ -40,10 +40,17 @@ impl Snapshot {
         let mut beside = path.as_os_str().to_owned();
         beside.push(".new");
         let beside = PathBuf::from(beside);
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside).map_err(failed)?;
-        file.write_all(&bytes).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        fs::rename(&beside, path).map_err(failed)?;
+        let write = || {
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+            file.write_all(&bytes)?;
+            file.sync_all()?;
+            fs::rename(&beside, path)
+        };
+        if let Err(error) = write() {
+            // A disk that is full is not kept full by half of this. What cannot be removed is written over next time.
+            fs::remove_file(&beside).unwrap_or_default();
+            return Err(failed(error));
+        }
         File::open(directory).and_then(|d| d.sync_all()).map_err(failed)
     }
 

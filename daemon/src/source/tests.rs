@@ -9,10 +9,14 @@ use std::thread;
 
 use tempfile::TempDir;
 
-use super::{MAX_POLICY_FILE, Snapshot, SourceError, read};
+use super::{MAX_POLICY_FILE, Snapshot, SourceError, Trust};
 use crate::policy::load;
 
 const SET: &str = "version = 1\n[[set]]\nname = \"s\"\nfiles = [\"lists/*.txt\"]\n[[policy]]\nname = \"p\"\ninterfaces = [\"eth0\"]\nxdp = { deny_sets = [\"s\"] }\n";
+
+fn read(directory: &Path) -> Result<Snapshot, SourceError> {
+    super::read(directory, Trust::Own)
+}
 
 fn directory(files: &[(&str, &str)]) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
@@ -186,4 +190,91 @@ fn set_of_a_million_elements_loads_in_seconds() {
     assert_eq!(policies.sets[0].element_count, 1_000_000);
     assert!(policies.sets[0].nets.len() > 900_000);
     assert!(start.elapsed() < std::time::Duration::from_secs(60), "{:?}", start.elapsed());
+}
+
+/// Rounds of reading that an attacker's swapping must meet.
+const ROUNDS: usize = 100_000;
+
+/// Whoever swaps what a name leads to between check and reading (a good file, an evil one that everybody can write to, one of another
+/// user, a FIFO, a device, a directory, nothing): what is taken for good is what was proven on the open file.
+#[test]
+fn read_swapped_between_check_and_reading_is_never_believed() {
+    const GOOD: [&str; 2] = ["version = 1\n# one\n", "version = 1\n# the other\n"];
+    let (policies, store) =
+        (directory(&[]), directory(&[("good", GOOD[0]), ("evil", "version = 1\n# evil\n"), ("theirs", "version = 1\n# evil\n")]));
+    let at = |name: &str| store.path().join(name);
+    fs::set_permissions(at("evil"), Permissions::from_mode(0o666)).unwrap();
+    // Only root can give files away; without root there is one trap less.
+    if std::os::unix::fs::chown(at("theirs"), Some(61_236), None).is_err() {
+        fs::set_permissions(at("theirs"), Permissions::from_mode(0o664)).unwrap();
+    }
+    fs::create_dir(at("folder")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(at("fifo")).status().unwrap().success());
+    let targets =
+        ["good", "evil", "theirs", "folder", "fifo", "nothing"].map(at).into_iter().chain(["/dev/zero".into(), "/proc/kmsg".into()]);
+    let targets: Vec<_> = targets.collect();
+    let (name, new) = (policies.path().join("a.toml"), policies.path().join(".new"));
+    symlink(&targets[0], &name).unwrap();
+    let stop = AtomicBool::new(false);
+    let mut seen = std::collections::BTreeMap::<String, usize>::new();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for turn in 0_usize.. {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                // Links to all of them, and every now and then the good file itself in two versions, renamed over.
+                if turn % 3 == 0 {
+                    fs::write(&new, GOOD[turn % 2]).unwrap();
+                } else {
+                    symlink(&targets[turn % targets.len()], &new).unwrap();
+                }
+                fs::rename(&new, &name).unwrap();
+            }
+        });
+        for _ in 0..ROUNDS {
+            let (files, _) = super::stable::read_round(policies.path(), Trust::Own).unwrap();
+            for file in files {
+                let what = file.problem.map_or_else(|| file.text.clone(), |problem| problem.message);
+                assert!(!what.contains("evil"), "believed: {what}");
+                *seen.entry(what).or_default() += 1;
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let good = GOOD.iter().filter(|text| seen.contains_key(**text)).count();
+    assert!(good == 2 && seen.len() >= 5, "the attacker was too slow to prove anything: {seen:?}");
+}
+
+#[test]
+fn read_file_that_somebody_has_open_for_writing_is_waited_for_and_named() {
+    let directory = directory(&[("a.toml", "version = 1\n")]);
+    let path = directory.path().join("a.toml");
+    assert_eq!(read(directory.path()).unwrap().writing, None);
+    let writer = File::options().append(true).open(&path).unwrap();
+    let snapshot = read(directory.path()).unwrap();
+    assert_eq!((snapshot.writing.as_ref(), snapshot.files[0].text.as_str()), (Some(&path), "version = 1\n"));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(std::time::Duration::from_millis(100));
+            (&writer).write_all(b"# more\n").unwrap();
+            drop(writer);
+        });
+        let snapshot = read(directory.path()).unwrap();
+        assert_eq!((snapshot.writing, snapshot.files[0].text.as_str()), (None, "version = 1\n# more\n"));
+    });
+}
+
+#[test]
+fn read_what_others_can_change_is_refused_only_where_it_is_to_be_enforced() {
+    let directory = directory(&[("a.toml", "version = 1\n")]);
+    let path = directory.path().join("a.toml");
+    fs::set_permissions(&path, Permissions::from_mode(0o664)).unwrap();
+    assert_eq!(problem(&directory, "a.toml"), "the file is writable by its group (mode 0664)");
+    assert_eq!(super::read(directory.path(), Trust::Checked).unwrap().files[0].problem, None);
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o770)).unwrap();
+    let error = read(directory.path()).unwrap_err();
+    assert!(error.to_string().contains("is writable by its group (mode 0770)"), "{error}");
+    assert!(super::read(directory.path(), Trust::Checked).is_ok());
 }

@@ -1,13 +1,15 @@
 //! File events -> triggers, by inotify through `notify`.
 //!
 //! Watches directories, never single files: editors replace files. Knows when a writer is half-way (modified, not yet closed)
-//! and stays silent until it has finished. Knows nothing of what the files say: the reader compares contents.
+//! and stays silent until it has finished. What inotify does not tell (links and mounts that lead elsewhere, a watch that could not
+//! be had) is looked for now and then. Knows nothing of what the files say: the reader compares contents.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,23 +19,31 @@ use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::Trigger;
 use super::symlinks::Symlinks;
+use crate::kernel;
 
 /// Quiet time after the last event before anybody looks.
 const SETTLE: Duration = Duration::from_millis(80);
 /// A directory that never comes to rest is looked at this often all the same.
 const SETTLE_LIMIT: Duration = Duration::from_millis(600);
-/// A look without any event: lost events, bind mounts, file systems without inotify.
+/// A look without any event: lost events, file systems without inotify.
 const RESCAN: Duration = Duration::from_secs(60);
 /// Symbolic links are followed this often where there are any: no event tells that their target has changed.
 const FOLLOW: Duration = Duration::from_millis(300);
-/// The same where inotify cannot be used at all (watch limit reached).
+/// Where the paths lead is asked this often (no event tells of a mount), and everything is looked at this often where inotify
+/// cannot be used (watch limit reached).
 const POLL: Duration = Duration::from_secs(2);
+/// A writer that keeps its file open is told in `status` after this time.
+const SLOW: Duration = Duration::from_secs(10);
 
 /// A handle to tell the watcher which further directories matter (those of set files).
 #[derive(Debug, Clone)]
 pub struct Watch {
     directories: Sender<Message>,
+    troubles: Troubles,
 }
+
+/// What keeps changes from being seen at once, by path; shared with the thread.
+type Troubles = Arc<Mutex<BTreeMap<PathBuf, String>>>;
 
 impl Watch {
     /// Replaces the list of further directories.
@@ -41,6 +51,11 @@ impl Watch {
         if self.directories.send(Message::Also(directories)).is_err() {
             debug!("the file watcher has ended");
         }
+    }
+
+    /// What keeps changes from being seen at once, for `status`.
+    pub fn trouble(&self) -> Vec<String> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 }
 
@@ -55,35 +70,43 @@ enum Message {
 /// When the thread cannot start. A failing inotify is not an error: the directory is polled then, and a warning says so.
 pub fn watch(directory: &Path, send: Sender<Trigger>) -> std::io::Result<Watch> {
     let (to_thread, messages) = mpsc::channel();
-    let events = to_thread.clone();
-    let watcher = notify::recommended_watcher(move |event| {
-        if events.send(Message::Event(event)).is_err() {
-            debug!("a file event came after the end");
-        }
-    });
-    let watcher = watcher.map_err(|error| warn!("inotify is not available ({error}); the policy directory is polled")).ok();
+    let troubles = Troubles::default();
     let mut state = State {
         directory: directory.to_path_buf(),
         also: BTreeSet::new(),
-        watcher,
+        events: to_thread.clone(),
+        watcher: None,
         watched: BTreeMap::new(),
+        led: BTreeMap::new(),
         writers: BTreeMap::new(),
+        troubles: Arc::clone(&troubles),
         polling: false,
         symlinks: Symlinks::default(),
     };
     state.renew();
     thread::Builder::new().name("files".into()).spawn(move || state.run(&messages, &send))?;
-    Ok(Watch { directories: to_thread })
+    Ok(Watch { directories: to_thread, troubles })
+}
+
+/// What a path leads to: device and inode; `None` = nowhere.
+type Identity = Option<(u64, u64)>;
+
+fn identity(path: &Path) -> Identity {
+    fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 struct State {
     directory: PathBuf,
     also: BTreeSet<PathBuf>,
+    events: Sender<Message>,
     watcher: Option<RecommendedWatcher>,
-    /// Directory -> (device, inode) that is being watched: a path that leads elsewhere now must be watched anew.
-    watched: BTreeMap<PathBuf, (u64, u64)>,
+    /// Directory -> what is being watched: a path that leads elsewhere now must be watched anew.
+    watched: BTreeMap<PathBuf, Identity>,
+    /// Every directory that matters, there or not, and what it led to when it was looked at last.
+    led: BTreeMap<PathBuf, Identity>,
     /// Files that were written to and not closed yet, and since when.
     writers: BTreeMap<PathBuf, Instant>,
+    troubles: Troubles,
     polling: bool,
     symlinks: Symlinks,
 }
@@ -92,8 +115,8 @@ impl State {
     fn run(&mut self, messages: &Receiver<Message>, send: &Sender<Trigger>) {
         let mut looked = Instant::now();
         loop {
-            let rescan = if self.polling || self.watcher.is_none() { POLL } else { RESCAN };
-            let patience = if self.symlinks.is_empty() { rescan } else { FOLLOW };
+            let rescan = if self.polling { POLL } else { RESCAN };
+            let patience = if self.symlinks.is_empty() { POLL } else { FOLLOW };
             match messages.recv_timeout(patience) {
                 Ok(message) => {
                     if !self.take(message) {
@@ -102,7 +125,7 @@ impl State {
                     self.settle(messages);
                 }
                 Err(RecvTimeoutError::Timeout) if looked.elapsed() >= rescan => self.writers.clear(),
-                Err(RecvTimeoutError::Timeout) if self.symlinks.have_moved() => self.settle(messages),
+                Err(RecvTimeoutError::Timeout) if self.symlinks.have_moved() || self.have_moved() => self.settle(messages),
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -112,6 +135,11 @@ impl State {
                 return;
             }
         }
+    }
+
+    /// One of the directories is another than before: mounted over, unmounted, a link on the way to it swapped.
+    fn have_moved(&self) -> bool {
+        self.led.iter().any(|(path, before)| identity(path) != *before)
     }
 
     /// Waits until nothing has happened for a while and no writer is half-way.
@@ -132,25 +160,26 @@ impl State {
         }
     }
 
-    /// A writer that keeps a file open holds back every reload: that must not stay unsaid.
+    /// A writer that keeps a file open holds back every reload: that must not stay unsaid. One that has closed it without our
+    /// hearing of it (truncate(2) opens nothing, an unmounted file system tells nothing) is none.
     fn report_slow_writers(&mut self) {
-        for (path, since) in &mut self.writers {
-            if since.elapsed() > Duration::from_secs(10) {
-                warn!("{}: written to and still open; waiting for its writer (`netpol-ebpf apply` does not wait)", path.display());
-                *since = Instant::now();
-            }
+        let may_write = |path: &Path| File::open(path).is_ok_and(|file| kernel::is_written(&file) != Some(false));
+        self.writers.retain(|path, _| may_write(path));
+        for path in self.writers.iter().filter(|(_, since)| since.elapsed() > SLOW).map(|(path, _)| path) {
+            let what = "written to and still open; waiting for its writer (`netpol-ebpf apply` does not wait)";
+            tell(&self.troubles, path, format!("{}: {what}", path.display()));
         }
-        // A writer that died with its mount never closes; a file that is gone has no writer that matters.
-        self.writers.retain(|path, _| path.exists());
     }
 
     /// Notes what an event says; true when it is a reason to look.
     fn take(&mut self, message: Message) -> bool {
         let event = match message {
             Message::Also(directories) => {
+                // What has moved since the last look is a reason for another: after `renew` nobody would know of it.
+                let moved = self.symlinks.have_moved() || self.have_moved();
                 self.also = directories;
                 self.renew();
-                return false;
+                return moved;
             }
             Message::Event(Err(error)) => {
                 warn!("watching files: {error}");
@@ -159,7 +188,10 @@ impl State {
             Message::Event(Ok(event)) => event,
         };
         if event.need_rescan() {
+            warn!("more files changed than could be told; looking at all of them");
             self.writers.clear();
+            // The loss of a watch may be among what was not told.
+            self.watched.keys().cloned().collect::<Vec<_>>().iter().for_each(|path| self.unwatch(path));
             return true;
         }
         match event.kind {
@@ -204,28 +236,54 @@ impl State {
 
     /// Watches every directory that is not watched or whose path leads to another inode now.
     fn renew(&mut self) {
-        self.symlinks = Symlinks::of(std::iter::once(&self.directory).chain(&self.also));
+        self.symlinks = Symlinks::of(&self.directory, &self.also);
         let mut wanted: BTreeSet<PathBuf> = self.also.clone();
         wanted.extend(self.directory.parent().map(Path::to_path_buf));
         wanted.insert(self.directory.clone());
-        self.polling = false;
-        for path in wanted {
-            let identity = fs::metadata(&path).ok().map(|meta| (meta.dev(), meta.ino()));
-            if identity.is_some() && self.watched.get(&path) == identity.as_ref() {
+        self.led = wanted.iter().map(|path| (path.clone(), identity(path))).collect();
+        let mut troubles = BTreeMap::new();
+        if self.watcher.is_none() {
+            self.watcher = self.inotify(&mut troubles);
+        }
+        for (path, identity) in self.led.clone() {
+            if identity.is_some() && self.watched.get(&path) == Some(&identity) {
                 continue;
             }
             self.unwatch(&path);
-            let (Some(identity), Some(watcher)) = (identity, self.watcher.as_mut()) else { continue };
+            let Some(watcher) = self.watcher.as_mut().filter(|_| identity.is_some()) else { continue };
             match watcher.watch(&path, RecursiveMode::NonRecursive) {
                 Ok(()) => {
                     self.watched.insert(path, identity);
                 }
                 Err(error) => {
-                    warn!("{}: cannot be watched ({error}); polled every {} s", path.display(), POLL.as_secs());
-                    self.polling = true;
+                    let what = format!("{}: cannot be watched ({error}); polled every {} s", path.display(), POLL.as_secs());
+                    troubles.insert(path, what);
                 }
             }
         }
+        self.polling = !troubles.is_empty();
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).retain(|path, _| troubles.contains_key(path));
+        troubles.into_iter().for_each(|(path, what)| tell(&self.troubles, &path, what));
+    }
+
+    fn inotify(&self, troubles: &mut BTreeMap<PathBuf, String>) -> Option<RecommendedWatcher> {
+        let events = self.events.clone();
+        let watcher = notify::recommended_watcher(move |event| {
+            if events.send(Message::Event(event)).is_err() {
+                debug!("a file event came after the end");
+            }
+        });
+        let failed = |error| format!("inotify is not available ({error}); the policy directory is polled every {} s", POLL.as_secs());
+        watcher.map_err(|error| troubles.insert(PathBuf::new(), failed(error))).ok()
+    }
+}
+
+/// Keeps a trouble for `status`, and logs it the first time.
+fn tell(troubles: &Troubles, path: &Path, what: String) {
+    let mut troubles = troubles.lock().unwrap_or_else(PoisonError::into_inner);
+    if troubles.get(path) != Some(&what) {
+        warn!("{what}");
+        troubles.insert(path.to_path_buf(), what);
     }
 }
 
@@ -269,6 +327,61 @@ mod tests {
         assert!(triggers.try_recv().is_err(), "nobody looks at a half-written file");
         drop(file);
         assert!(matches!(triggers.recv_timeout(Duration::from_secs(2)), Ok(Trigger::Files)));
+    }
+
+    #[test]
+    fn file_that_is_cut_without_being_opened_has_no_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let policies = dir.path().join("netpol.d");
+        fs::create_dir(&policies).unwrap();
+        fs::write(policies.join("a.toml"), "version = 1\n# more\n").unwrap();
+        let triggers = start(&policies);
+        assert!(
+            std::process::Command::new("python3")
+                .args(["-c", "import os,sys; os.truncate(sys.argv[1], 12)"])
+                .arg(policies.join("a.toml"))
+                .status()
+                .unwrap()
+                .success()
+        );
+        assert!(triggers.recv_timeout(Duration::from_secs(5)).is_ok());
+    }
+
+    #[test]
+    fn link_on_the_way_to_the_directory_that_is_swapped_is_a_reason_to_look() {
+        let dir = tempfile::tempdir().unwrap();
+        for store in ["one", "two"] {
+            fs::create_dir_all(dir.path().join(store).join("netpol.d")).unwrap();
+        }
+        let point = |to: &str, name: &str| std::os::unix::fs::symlink(to, dir.path().join(name)).unwrap();
+        point("one", "static");
+        point("static/netpol.d", "netpol.d");
+        let triggers = start(&dir.path().join("netpol.d"));
+        point("two", "new");
+        fs::rename(dir.path().join("new"), dir.path().join("static")).unwrap();
+        assert!(triggers.recv_timeout(Duration::from_secs(1)).is_ok(), "soon");
+        fs::write(dir.path().join("two/netpol.d/a.toml"), "x").unwrap();
+        assert!(triggers.recv_timeout(Duration::from_secs(2)).is_ok(), "the new directory is watched");
+    }
+
+    #[test]
+    fn link_that_is_swapped_just_before_other_directories_are_named_is_a_reason_to_look() {
+        let dir = tempfile::tempdir().unwrap();
+        let policies = dir.path().join("netpol.d");
+        for store in ["one", "two"] {
+            fs::create_dir_all(dir.path().join(store)).unwrap();
+            fs::write(dir.path().join(store).join("a.toml"), store).unwrap();
+        }
+        fs::create_dir(&policies).unwrap();
+        // Through a link that no event tells of.
+        std::os::unix::fs::symlink("one", dir.path().join("current")).unwrap();
+        std::os::unix::fs::symlink("../current/a.toml", policies.join("a.toml")).unwrap();
+        let (send, triggers) = mpsc::channel();
+        let watch = watch(&policies, send).unwrap();
+        std::os::unix::fs::symlink("two", dir.path().join("new")).unwrap();
+        fs::rename(dir.path().join("new"), dir.path().join("current")).unwrap();
+        watch.also(BTreeSet::from([dir.path().join("one")]));
+        assert!(triggers.recv_timeout(Duration::from_secs(5)).is_ok());
     }
 
     #[test]

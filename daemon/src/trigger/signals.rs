@@ -7,18 +7,19 @@ use std::thread;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::Trigger;
+use super::{Bell, Trigger};
 
-/// Starts the thread. A storm of one signal is one trigger: signal-hook keeps a flag, not a queue.
+/// Starts the thread. A storm of one signal is one trigger, until the loop has taken it.
 ///
 /// # Errors
 /// When the handlers cannot be installed or the thread cannot start.
 pub fn watch(send: Sender<Trigger>) -> io::Result<()> {
     let mut signals = Signals::new([SIGHUP, SIGTERM, SIGINT])?;
     thread::Builder::new().name("signals".into()).spawn(move || {
+        let reload = Bell::new(Trigger::Reload, send.clone());
         for signal in signals.forever() {
-            let trigger = if signal == SIGHUP { Trigger::Reload } else { Trigger::Stop };
-            if send.send(trigger).is_err() {
+            let heard = if signal == SIGHUP { reload.ring() } else { send.send(Trigger::Stop).is_ok() };
+            if !heard {
                 return;
             }
         }

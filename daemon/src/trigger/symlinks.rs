@@ -15,12 +15,14 @@ type Target = Option<(u64, u64, u64, i64, i64)>;
 pub(super) struct Symlinks(BTreeMap<PathBuf, Target>);
 
 impl Symlinks {
-    /// Looks at the links that are in the directories now.
-    pub(super) fn of<'a>(directories: impl Iterator<Item = &'a PathBuf>) -> Self {
-        let directories: BTreeSet<&PathBuf> = directories.collect();
+    /// Looks at the links that are in the directories now, or on the way to them.
+    pub(super) fn of(directory: &Path, also: &BTreeSet<PathBuf>) -> Self {
+        let directories: BTreeSet<&Path> = also.iter().map(PathBuf::as_path).chain([directory]).collect();
+        let on_the_way = directories.iter().filter(|path| fs::canonicalize(path).is_ok_and(|real| real != **path));
+        let on_the_way: Vec<PathBuf> = on_the_way.map(|path| path.to_path_buf()).collect();
         let entries = directories.into_iter().flat_map(|directory| fs::read_dir(directory).into_iter().flatten().flatten());
-        let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
-        Symlinks(links.map(|entry| (entry.path(), target(&entry.path()))).collect())
+        let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink())).map(|entry| entry.path());
+        Symlinks(links.chain(on_the_way).map(|path| (path.clone(), target(&path))).collect())
     }
 
     /// There are none: nobody has to look.

@@ -15,7 +15,7 @@ use netpol_ebpf::kernel::{CounterTotal, Entry, Kernel, Shot as Run, boot_time};
 use netpol_ebpf::plan::{Options, plan_with};
 use netpol_ebpf::policy::judge::{Conntrack, Frame, Interface, Judgement, Verdict, judge, parse};
 use netpol_ebpf::policy::load;
-use netpol_ebpf::policy::model::{Hook, PolicySet};
+use netpol_ebpf::policy::model::{Hook, Owner, OwnerKind, PolicySet};
 use netpol_ebpf::policy::reason::Reason;
 use netpol_ebpf::schema::render;
 use netpol_ebpf::source::Snapshot;
@@ -23,16 +23,17 @@ use netpol_probes::abi;
 
 use crate::answers;
 use crate::audits::{self, Tally};
+use crate::count::{Count, Where};
 use crate::flows;
 use crate::frame::HOST_MAC;
 use crate::living::{self, Living};
-use crate::scenario::{Mismatch, Path as Way, Shot, Stage};
+use crate::scenario::{Mismatch, Path as Way, Play, Shot, Stage};
 use crate::sys;
 
 /// Interfaces: `h` are of this host, `w` lead to workloads, `t` begins with the IP header, `n` is never selected.
 pub const LINKS: [&str; 7] = ["h0", "h1", "w0", "w1", "t0", "lo", "n0"];
 /// Entries of each flow table.
-pub const ROOM: u32 = 4096;
+pub const ROOM: u32 = 16_384;
 
 /// `TC_ACT_UNSPEC` and `TC_ACT_SHOT`, `XDP_PASS` and `XDP_DROP`.
 const TC: (u32, u32) = (u32::MAX, 2);
@@ -63,6 +64,8 @@ pub struct Bench {
     living: Living,
     /// What policies in audit mode would have denied in this stage.
     tally: Tally,
+    /// What was judged so far.
+    pub count: Count,
     room: u32,
     mount: PathBuf,
     _namespace: sys::Namespace,
@@ -89,17 +92,9 @@ impl Bench {
         let kernel = Kernel::open(&mount, room, room).unwrap();
         let facts = kernel.links(&Default::default()).unwrap();
         let link = |name: &&str| {
-            let facts = facts.iter().find(|facts| facts.name == **name).unwrap().clone();
-            let LinkFacts { ifindex, ref name, device, accepts_router_advertisements, .. } = facts;
-            let interface = Interface {
-                ifindex,
-                name: name.clone(),
-                device,
-                accepts_router_advertisements,
-                owners: Vec::new(),
-                adopt_until: 0,
-                routes: None,
-            };
+            let facts = LinkFacts { owners: owners(name), ..facts.iter().find(|facts| facts.name == **name).unwrap().clone() };
+            let LinkFacts { ifindex, device, accepts_router_advertisements, ref owners, .. } = facts;
+            let interface = Interface { ifindex, device, accepts_router_advertisements, owners: owners.clone(), ..Interface::named(name) };
             Link { interface, facts, xdp: false }
         };
         let pinned = |map: &str| sys::Map::open(&mount.join(format!("abi{}/maps/{map}", abi::NP_ABI))).unwrap();
@@ -110,6 +105,7 @@ impl Bench {
             state: [pinned("connections"), pinned("half_open"), pinned("fragments"), pinned("buckets")],
             living: Living::new(),
             tally: Tally::new(),
+            count: Count::default(),
             kernel: Some(kernel),
             room,
             mount,
@@ -130,6 +126,11 @@ impl Bench {
     pub fn compile(&self, set: &PolicySet) -> Result<Ruleset, String> {
         let facts: Vec<LinkFacts> = self.links.iter().map(|link| link.facts.clone()).collect();
         compile(set, &facts).map_err(|error| error.to_string())
+    }
+
+    /// Whether there are tables for these policies.
+    pub fn compiles(&self, set: &PolicySet) -> bool {
+        self.compile(set).is_ok()
     }
 
     /// Makes the policies the running generation, with fresh rates.
@@ -223,17 +224,20 @@ impl Bench {
         let frame = Frame { hook: shot.hook, device: link.interface.device, bytes: &shot.bytes, metadata_tag: None, gso };
         let packet = parse(&frame);
         let judged = judge(set, &link.interface, conntrack, &packet, boot_time());
+        self.count.said(&packet, &judged);
         audits::note(&mut self.tally, &judged);
         let expected = judged.reason.map_or(0, Reason::number);
         let (ifindex, device, xdp) = (link.facts.ifindex, link.interface.device, link.xdp && shot.hook == Hook::Ingress);
         let gso_size = if gso { 1400 } else { 0 };
         if xdp {
+            self.count.ran(Where::Xdp, &packet);
             let verdict = self.run(Run { entry: Entry::Xdp, ifindex, bytes: &shot.bytes, gso_size: 0 });
             if verdict == XDP.1 {
                 return self.settle(abi::NP_HOOK_XDP, expected, false, &judged).map(|()| judged.reason);
             }
             self.settle(abi::NP_HOOK_XDP, 0, true, &judged)?;
         }
+        self.count.ran(Where::of(shot.hook), &packet);
         let verdict = self.run(Run { entry: Entry::Tc(device, shot.hook), ifindex, bytes: &shot.bytes, gso_size });
         let own = match LINKS[shot.link] {
             "lo" => Some([0; 6]),
@@ -280,6 +284,12 @@ impl Bench {
     }
 }
 
+impl Play for Bench {
+    fn play(&mut self, stages: &[Stage]) -> Result<Vec<Option<Reason>>, Mismatch> {
+        Bench::play(self, stages)
+    }
+}
+
 impl Drop for Bench {
     fn drop(&mut self) {
         if let Some(kernel) = self.kernel.take() {
@@ -289,6 +299,12 @@ impl Drop for Bench {
             assert!(std::thread::panicking() || (detached.is_ok() && removed.is_ok()));
         }
     }
+}
+
+/// Who stands behind an interface.
+pub fn owners(link: &str) -> Vec<Owner> {
+    let owner = |kind, name: &str| Owner { kind, name: name.to_owned() };
+    if link == "w1" { vec![owner(OwnerKind::Container, "box"), owner(OwnerKind::Machine, "vm")] } else { Vec::new() }
 }
 
 /// Policies of one file; otherwise all errors as text.

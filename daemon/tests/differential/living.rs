@@ -55,10 +55,7 @@ impl Living {
         match event {
             Event::Wait(time) => sleep(*time),
             Event::Set(name, members) => {
-                let mut added = Added::default();
-                for (net, life) in members {
-                    added.insert(net.parse().unwrap(), self.end(*life), true);
-                }
+                let added = added(members, self.clock.unix_ms(boot_time()));
                 let Some(set) = set.sets.iter_mut().find(|set| set.name == *name) else { return };
                 set.added = elements(&added, &self.clock);
                 let timed: Vec<(IpNet, u64)> =
@@ -74,16 +71,21 @@ impl Living {
             }
         }
     }
+}
 
-    fn end(&self, life: Life) -> Expiry {
-        let now = self.clock.unix_ms(boot_time());
-        match life {
+/// Elements as they are added at a moment of Unix time, ms.
+pub fn added(members: &[(&str, Life)], now: u64) -> Added {
+    let mut added = Added::default();
+    for (net, life) in members {
+        let end = match life {
             Life::Forever => Expiry::NEVER,
             Life::Long => Expiry::at(now + 86_400_000),
             Life::Over => Expiry::at(now - 1000),
             Life::Brief(ms) => Expiry::at(now + ms),
-        }
+        };
+        added.insert(net.parse().unwrap(), end, true);
     }
+    added
 }
 
 fn elements(added: &Added, clock: &Clock) -> Vec<Element> {

@@ -1,88 +1,66 @@
-//! Judge and programs say the same of every frame: verdict, reason, and what they remember.
+//! Judge, compiled tables and programs say the same of every frame: verdict, reason, and what they remember.
 //!
-//! The programs are loaded and run by `BPF_PROG_TEST_RUN` in a network namespace of their own; the judge sees the same frames in the same
-//! order. Time cannot be simulated in the kernel: timeouts are long, rates slow, and what expires has expired before or is waited for.
-//! SYN cookies are beyond the judge, and left out.
-//! `NETPOL_SEED` repeats a run, `NETPOL_ROUNDS` makes it longer.
+//! Judge and programs: the programs are loaded and run by `BPF_PROG_TEST_RUN` in a network namespace of their own; the judge sees the same
+//! frames in the same order. Time cannot be simulated in the kernel: timeouts are long, rates slow, and what expires has expired before
+//! or is waited for. Judge and tables ([`pure`]) need no kernel. SYN cookies are beyond the judge, and left out.
+//!
+//! Half of the scenarios of a run are always the same, half are new; `NETPOL_SEED` repeats one, `NETPOL_ROUNDS` sets how many are played.
+//! A mismatch is shrunk, told, and written as a file for `tests/regressions`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod answers;
 mod audits;
 mod bench;
+mod count;
+#[allow(dead_code)] // the library's tests ask for more
+#[path = "../../src/compile/tests/evaluate.rs"]
+mod evaluate;
 mod flows;
 mod frame;
+mod hostile;
+mod lanes;
 mod living;
 mod policies;
+mod print;
+mod printed;
+mod pure;
 mod random;
+mod regression;
 mod scenario;
 mod shrink;
+mod smaller;
 mod sys;
 mod table;
 mod traffic;
+mod walk;
 
-use std::collections::BTreeMap;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::io::Write;
 
 use bench::{Bench, ROOM};
-use netpol_ebpf::policy::reason::Reason;
-use random::Random;
-use scenario::{Stage, tell};
+use count::Where;
+use lanes::{Plan, play};
+// `evaluate` is a file of the library's own tests, and calls these by the library's names.
+use netpol_ebpf::{compile, policy};
+use pure::Pure;
 
-/// Generations in a scenario, and about how many frames each sees.
-const STAGES: usize = 3;
-const FRAMES: usize = 1500;
-const ROUNDS: u64 = 48;
 /// Entries of each flow table where they are meant to be full.
 const SCARCE: u32 = 24;
+/// Pairs of a policy and a packet that a run has to judge: by the loaded programs, of them at least so many by each of tc ingress,
+/// tc egress and XDP and so many of either family; and by the tables alone.
+const PAIRS: u64 = 1_000_000;
+const PAIRS_EACH: u64 = 150_000;
+const PAIRS_PURE: u64 = 2_000_000;
 
 fn may_run() -> bool {
     if !sys::is_root() {
-        eprintln!("SKIPPED: needs root");
+        aloud("SKIPPED: needs root");
     }
     sys::is_root()
 }
 
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.parse().ok()
-}
-
-/// Policies that load, and frames for them.
-fn stage(random: &mut Random, bench: &Bench, room: u32) -> Stage {
-    let text = loop {
-        let text = policies::text(random, room);
-        match bench::policies(&text.toml()).and_then(|set| bench.compile(&set)) {
-            Ok(_) => break text,
-            Err(errors) if number("NETPOL_SHOW").is_some() => eprintln!("{errors}"),
-            Err(_) => {}
-        }
-    };
-    Stage { text, paths: policies::paths(random), shots: traffic::shots(random, FRAMES) }
-}
-
-/// Plays random scenarios; the first mismatch is shrunk and told.
-fn play(name: &str, room: u32, rounds: u64) {
-    if !may_run() {
-        return;
-    }
-    let seed = number("NETPOL_SEED").unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64);
-    let rounds = number("NETPOL_ROUNDS").unwrap_or(rounds);
-    println!("{name}: NETPOL_SEED={seed}");
-    let mut bench = Bench::new(name, room);
-    let start = Instant::now();
-    let mut said: BTreeMap<&str, usize> = BTreeMap::new();
-    for round in 0..rounds {
-        let mut random = Random::new(seed.wrapping_add(round));
-        let stages: Vec<Stage> = (0..STAGES).map(|_| stage(&mut random, &bench, room)).collect();
-        match bench.play(&stages) {
-            Ok(reasons) => reasons.iter().for_each(|reason| *said.entry(reason.map_or("accepted", Reason::name)).or_default() += 1),
-            Err(mismatch) => {
-                let (stages, mismatch) = shrink::shrink(&mut bench, stages, mismatch);
-                panic!("{name}: NETPOL_SEED={} NETPOL_ROUNDS=1{}", seed.wrapping_add(round), tell(&stages, &mismatch));
-            }
-        }
-    }
-    let pairs: usize = said.values().sum();
-    println!("{name}: {pairs} frames judged alike in {rounds} rounds, {:?}: {said:?}", start.elapsed());
+/// A line that the test harness does not swallow.
+fn aloud(line: &str) {
+    writeln!(std::io::stderr().lock(), "{line}").unwrap();
 }
 
 #[test]
@@ -96,10 +74,35 @@ fn frames_aimed_at_every_stage() {
 
 #[test]
 fn random_frames_and_policies() {
-    play("random", ROOM, ROUNDS);
+    if !may_run() {
+        return;
+    }
+    let plan = Plan { name: "programs", room: ROOM, rounds: 76, lanes: 3, stages: 3, frames: 5000 };
+    let count = play(&plan, |lane| Bench::new(&format!("programs-{lane}"), ROOM), Bench::compiles, |bench| bench.count.clone());
+    if plan.is_whole() {
+        assert!(count.pairs >= PAIRS, "{count}");
+        for place in [Where::Ingress, Where::Egress, Where::Xdp] {
+            assert!(count.at(place) >= PAIRS_EACH, "{place:?}: {count}");
+        }
+        assert!(count.by_family().into_iter().all(|pairs| pairs >= PAIRS_EACH), "{count}");
+    }
 }
 
 #[test]
 fn random_frames_where_room_is_scarce() {
-    play("scarce", SCARCE, ROUNDS / 8);
+    if !may_run() {
+        return;
+    }
+    let plan = Plan { name: "scarce", room: SCARCE, rounds: 6, lanes: 1, stages: 3, frames: 1500 };
+    play(&plan, |_| Bench::new("scarce", SCARCE), Bench::compiles, |bench| bench.count.clone());
+}
+
+#[test]
+fn random_packets_and_compiled_tables() {
+    let plan = Plan { name: "tables", room: ROOM, rounds: 710, lanes: 2, stages: 1, frames: 3000 };
+    let count = play(&plan, |_| Pure::new(), Pure::compiles, |pure| pure.count.clone());
+    if plan.is_whole() {
+        assert!(count.pairs >= PAIRS_PURE, "{count}");
+        assert!(count.by_family().into_iter().all(|pairs| pairs >= PAIRS_PURE / 4), "{count}");
+    }
 }

@@ -22,11 +22,13 @@ const ROUTED: [&str; 10] = [
 ];
 /// Slow enough that the time between two frames gives nothing back.
 const RATES: [&str; 3] = ["1/d", "4/d", "1/h"];
-const PORTS: [&str; 7] = ["22", "53", "80", "\"22-80\"", "443", "\"1000-65535\"", "67"];
+const PORTS: [&str; 10] = ["22", "53", "80", "\"22-80\"", "443", "\"1000-65535\"", "67", "0", "\"0-65535\"", "\"54-1000\""];
 /// Names of protocols, and whether they have ports.
-const PROTOCOLS: [(&str, bool); 10] = [
+const PROTOCOLS: [(&str, bool); 18] = [
     ("\"tcp\"", true),
     ("\"tcp\"", true),
+    ("\"tcp\"", true),
+    ("\"udp\"", true),
     ("\"udp\"", true),
     ("\"sctp\"", true),
     ("\"dccp\"", true),
@@ -35,6 +37,12 @@ const PROTOCOLS: [(&str, bool); 10] = [
     ("\"icmp\"", false),
     ("\"icmpv6\"", false),
     ("50", false),
+    ("\"ah\"", false),
+    ("\"igmp\"", false),
+    ("0", false),
+    ("59", false),
+    ("253", false),
+    ("255", false),
 ];
 /// Static sets, and dynamic ones.
 const SETS: [&str; 6] = ["a", "b", "c", "x", "y", "z"];
@@ -85,9 +93,9 @@ pub fn text(random: &mut Random, room: u32) -> Text {
             head.push_str(&format!("elements = {}\n", list(&elements)));
         }
     }
-    let policies = 2 + random.below(5);
+    let policies = 3 + random.below(6);
     // Policies of one interface may not contradict each other in this.
-    let mode = random.pick(&["generic", "auto", "off"]);
+    let mode = random.pick(&["generic", "auto", "auto", "generic", "off"]);
     Text { head, policies: (0..policies).map(|number| policy(random, number, mode)).collect() }
 }
 
@@ -103,10 +111,23 @@ fn failsafe(random: &mut Random, direction: &str) -> String {
 
 fn policy(random: &mut Random, number: usize, mode: &str) -> PolicyText {
     let workload = random.percent(35);
-    let interfaces = if workload { random.some(&WORKLOADS, 2) } else { random.some(&HOSTS, 4) };
-    let mut head = format!("[[policy]]\nname = \"p{number}\"\ninterfaces = {}\norder = {}\n", list(&interfaces), random.below(5));
-    if workload {
-        head.push_str("endpoint = \"workload\"\n");
+    let interfaces = match (workload, random.below(10)) {
+        (true, 0) => vec!["w*"],
+        (true, 1) => vec!["w[0-9]", "!w1"],
+        (true, _) => random.some(&WORKLOADS, 2),
+        (false, 0) => vec!["h*", "!h1"],
+        (false, 1) => vec!["*", "!w*", "!n?"],
+        (false, _) => random.some(&HOSTS, 4),
+    };
+    let mut head = format!("[[policy]]\nname = \"p{number}\"\n");
+    if workload && random.percent(20) {
+        head.push_str(random.pick(&["container = \"box\"\n", "machine = \"vm\"\n", "container = \"vm\"\n"]));
+    } else {
+        head.push_str(&format!("interfaces = {}\n", list(&interfaces)));
+        head.push_str(if workload { "endpoint = \"workload\"\n" } else { "" });
+    }
+    if random.percent(80) {
+        head.push_str(&format!("order = {}\n", random.below(6) as i32 - 2));
     }
     let isolated: &[&str] = random.pick(&[&["ingress"], &["egress"], &["ingress", "egress"], &["ingress", "egress"]]);
     head.push_str(&format!("policy_types = {}\n", list(isolated)));
@@ -125,13 +146,13 @@ fn policy(random: &mut Random, number: usize, mode: &str) -> PolicyText {
         head.push_str("mode = \"audit\"\n");
     }
     let mut tables = Vec::new();
-    if random.percent(40) && interfaces != ["lo"] {
+    if random.percent(75) && interfaces != ["lo"] {
         tables.push(xdp(random, mode));
     }
     if random.percent(30) {
         tables.push(anti_spoof(random));
     }
-    let rules = isolated.iter().flat_map(|direction| (0..random.below(6)).map(|_| rule(random, direction)).collect::<Vec<_>>()).collect();
+    let rules = isolated.iter().flat_map(|direction| (0..random.below(9)).map(|_| rule(random, direction)).collect::<Vec<_>>()).collect();
     PolicyText { head, tables, rules }
 }
 
@@ -144,7 +165,7 @@ fn xdp(random: &mut Random, mode: &str) -> String {
         let rates: Vec<String> = random.some(&["packets", "syns"], 2).into_iter().map(|what| bucket(random, what)).collect();
         text.push_str(&format!("rate_limit = {{ {} }}\n", rates.join(", ")));
     }
-    for (line, percent) in [("drop_malformed = true\n", 40), ("drop_fragments = true\n", 25)] {
+    for (line, percent) in [("drop_malformed = true\n", 50), ("drop_fragments = true\n", 25)] {
         if random.percent(percent) {
             text.push_str(line);
         }
@@ -153,13 +174,13 @@ fn xdp(random: &mut Random, mode: &str) -> String {
 }
 
 fn rule(random: &mut Random, direction: &str) -> String {
-    let action = random.pick(&["allow", "allow", "allow", "allow", "deny", "reject", "pass"]);
+    let action = random.pick(&["allow", "allow", "allow", "allow", "deny", "deny", "reject", "pass"]);
     let mut text = format!("[[policy.{direction}]]\naction = \"{}\"\n", action);
-    let protocol = random.percent(70).then(|| random.pick(&PROTOCOLS));
+    let protocol = random.percent(60).then(|| random.pick(&PROTOCOLS));
     let family = match protocol.map(|(name, _)| name) {
         Some("\"icmp\"") => Some(4),
         Some("\"icmpv6\"") => Some(6),
-        _ if random.percent(60) => Some(random.pick(&[4, 6])),
+        _ if random.percent(45) => Some(random.pick(&[4, 6])),
         _ => None,
     };
     if let Some((name, _)) = protocol {
@@ -169,30 +190,25 @@ fn rule(random: &mut Random, direction: &str) -> String {
         text.push_str(&format!("ip_version = {family}\n"));
     }
     let with_ports = protocol.is_none_or(|(_, ports)| ports) && random.percent(60);
-    for (side, percent) in [("source", 35), ("destination", 70)] {
+    for (side, percent) in [("source", 30), ("destination", 60)] {
         if random.percent(percent) {
             text.push_str(&peer(random, side, family, with_ports));
         }
     }
     match protocol.map(|(name, _)| name) {
         Some("\"icmp\"") if random.percent(60) => {
-            text.push_str(random.pick(&["icmp = { type = 8 }\n", "icmp = { type = 13, code = 0 }\n", "icmp = { type = 9 }\n"]));
+            text.push_str(&icmp(random, &[8, 8, 13, 9, 10, 3]));
         }
         Some("\"icmpv6\"") if random.percent(60) => {
-            text.push_str(random.pick(&["icmp = { type = 128 }\n", "icmp = { type = 135, code = 0 }\n", "icmp = { type = 150 }\n"]));
+            text.push_str(&icmp(random, &[128, 128, 135, 150, 138, 1]));
         }
         Some("\"tcp\"") | None if random.percent(15) => {
-            text.push_str(random.pick(&[
-                "tcp_flags = \"syn\"\n",
-                "tcp_flags = \"!psh\"\n",
-                "tcp_flags = \"syn,!ece\"\n",
-                "tcp_flags = \"ack\"\n",
-            ]));
+            text.push_str(&tcp_flags(random));
         }
         _ => {}
     }
     if random.percent(15) {
-        text.push_str(random.pick(&["vlan = 7\n", "vlan = [7, 8]\n", "vlan = 9\n"]));
+        text.push_str(random.pick(&["vlan = 7\n", "vlan = 7\n", "vlan = [7, 8]\n", "vlan = 9\n", "vlan = [8, 7]\n"]));
     }
     if random.percent(10) {
         text.push_str("log = true\n");
@@ -203,7 +219,7 @@ fn rule(random: &mut Random, direction: &str) -> String {
     }
     if random.percent(12) {
         let per = random.pick(&["rule", "source", "source", "destination"]);
-        let (rate, burst) = (random.pick(&RATES), 1 + random.below(12));
+        let (rate, burst) = (random.pick(&RATES), 1 + random.below(40));
         text.push_str(&format!("limit = {{ rate = \"{rate}\", burst = {burst}, per = \"{per}\" }}\n"));
     }
     if random.percent(10) {
@@ -212,9 +228,25 @@ fn rule(random: &mut Random, direction: &str) -> String {
     text
 }
 
+/// `icmp = { type = 8, code = 0 }`
+fn icmp(random: &mut Random, types: &[u8]) -> String {
+    let code = if random.percent(40) { format!(", code = {}", random.below(2)) } else { String::new() };
+    format!("icmp = {{ type = {}{code} }}\n", random.pick(types))
+}
+
+/// `tcp_flags = "syn,!ece"`
+fn tcp_flags(random: &mut Random) -> String {
+    let words: Vec<String> = random
+        .some(&["syn", "ack", "fin", "rst", "psh", "urg", "ece", "cwr"], 3)
+        .into_iter()
+        .map(|word| if random.percent(40) { format!("!{word}") } else { word.to_owned() })
+        .collect();
+    format!("tcp_flags = \"{}\"\n", words.join(","))
+}
+
 /// `packets = "9/d", packets_burst = 9`
 fn bucket(random: &mut Random, what: &str) -> String {
-    format!("{what} = \"{}\", {what}_burst = {}", random.pick(&RATES), 1 + random.below(60))
+    format!("{what} = \"{}\", {what}_burst = {}", random.pick(&RATES), 1 + random.below(400))
 }
 
 fn anti_spoof(random: &mut Random) -> String {

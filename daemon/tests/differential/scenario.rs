@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 use std::time::Duration;
 
 use netpol_ebpf::policy::model::Hook;
+use netpol_ebpf::policy::reason::Reason;
 
 use crate::bench::LINKS;
 
@@ -106,7 +107,13 @@ pub struct Stage {
     pub shots: Vec<Shot>,
 }
 
-/// Where judge and programs differ.
+/// Two opinions on the same frames.
+pub trait Play {
+    /// Plays all stages; what both said of each frame, or where they differ.
+    fn play(&mut self, stages: &[Stage]) -> Result<Vec<Option<Reason>>, Mismatch>;
+}
+
+/// Where the two differ.
 #[derive(Debug, Clone)]
 pub struct Mismatch {
     pub stage: usize,

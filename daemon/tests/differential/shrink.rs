@@ -1,15 +1,19 @@
-//! A mismatch, made as small as patience allows: fewer stages, frames, policies, rules, routes and events.
+//! A mismatch, made as small as patience allows: fewer stages, frames, policies, rules, keys, routes and events, and plainer bytes.
+//!
+//! Knows what can be left out. Every attempt is played anew by whoever found the mismatch.
 
 use std::time::{Duration, Instant};
 
-use crate::bench::{Bench, policies};
-use crate::scenario::{Mismatch, Stage};
+use crate::bench::policies;
+use crate::print;
+use crate::scenario::{Mismatch, Play, Stage, Text};
+use crate::smaller::proposals;
 
 /// How long one mismatch is worked on.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A smaller scenario that still shows a mismatch, and that mismatch.
-pub fn shrink(bench: &mut Bench, mut stages: Vec<Stage>, mut mismatch: Mismatch) -> (Vec<Stage>, Mismatch) {
+pub fn shrink(player: &mut dyn Play, mut stages: Vec<Stage>, mut mismatch: Mismatch) -> (Vec<Stage>, Mismatch) {
     let end = Instant::now() + PATIENCE;
     stages.truncate(mismatch.stage + 1);
     if let Some(shot) = mismatch.shot {
@@ -20,7 +24,7 @@ pub fn shrink(bench: &mut Bench, mut stages: Vec<Stage>, mut mismatch: Mismatch)
         if Instant::now() > end || !is_valid() {
             return false;
         }
-        match bench.play(&candidate) {
+        match player.play(&candidate) {
             Err(found) => {
                 mismatch = found;
                 *stages = candidate;
@@ -31,10 +35,10 @@ pub fn shrink(bench: &mut Bench, mut stages: Vec<Stage>, mut mismatch: Mismatch)
     };
     fewer_shots(&mut stages, &mut attempt);
     fewer_stages(&mut stages, &mut attempt);
-    fewer_rules(&mut stages, &mut attempt);
-    fewer_shots(&mut stages, &mut attempt);
-    whole_packets(&mut stages, &mut attempt);
     fewer_surroundings(&mut stages, &mut attempt);
+    smaller_policies(&mut stages, &mut attempt);
+    fewer_shots(&mut stages, &mut attempt);
+    plainer_frames(&mut stages, &mut attempt);
     (stages, mismatch)
 }
 
@@ -70,44 +74,23 @@ fn fewer_stages(stages: &mut Vec<Stage>, attempt: &mut Attempt<'_>) {
     }
 }
 
-fn fewer_rules(stages: &mut Vec<Stage>, attempt: &mut Attempt<'_>) {
+/// The policies as they are printed, without all that need not be said.
+fn smaller_policies(stages: &mut Vec<Stage>, attempt: &mut Attempt<'_>) {
     for position in 0..stages.len() {
-        let mut policy = 0;
-        while policy < stages[position].text.policies.len() {
-            let mut candidate = stages.clone();
-            candidate[position].text.policies.remove(policy);
-            if attempt(stages, candidate) {
-                continue;
-            }
-            let mut table = 0;
-            while table < stages[position].text.policies[policy].tables.len() {
+        let Ok(mut model) = policies(&stages[position].text.toml()) else { continue };
+        // A proposal that was refused may be taken later, when another one was.
+        let mut is_smaller = true;
+        while is_smaller {
+            is_smaller = false;
+            let mut next = 0;
+            while let Some(smaller) = proposals(&model).into_iter().nth(next) {
                 let mut candidate = stages.clone();
-                candidate[position].text.policies[policy].tables.remove(table);
-                if !attempt(stages, candidate) {
-                    table += 1;
+                candidate[position].text = Text { head: print::toml(&smaller), policies: Vec::new() };
+                if attempt(stages, candidate) {
+                    (model, is_smaller) = (smaller, true);
+                } else {
+                    next += 1;
                 }
-            }
-            let mut rule = 0;
-            while rule < stages[position].text.policies[policy].rules.len() {
-                let mut candidate = stages.clone();
-                candidate[position].text.policies[policy].rules.remove(rule);
-                if !attempt(stages, candidate) {
-                    rule += 1;
-                }
-            }
-            policy += 1;
-        }
-    }
-}
-
-/// Frames that are no part of a larger packet.
-fn whole_packets(stages: &mut Vec<Stage>, attempt: &mut Attempt<'_>) {
-    for position in 0..stages.len() {
-        for shot in 0..stages[position].shots.len() {
-            let mut candidate = stages.clone();
-            candidate[position].shots[shot].gso = false;
-            if stages[position].shots[shot].gso {
-                attempt(stages, candidate);
             }
         }
     }
@@ -116,6 +99,9 @@ fn whole_packets(stages: &mut Vec<Stage>, attempt: &mut Attempt<'_>) {
 /// Routes, and events between the frames.
 fn fewer_surroundings(stages: &mut Vec<Stage>, attempt: &mut Attempt<'_>) {
     for position in 0..stages.len() {
+        let mut candidate = stages.clone();
+        candidate[position].paths.clear();
+        attempt(stages, candidate);
         let mut path = 0;
         while path < stages[position].paths.len() {
             let mut candidate = stages.clone();
@@ -129,6 +115,33 @@ fn fewer_surroundings(stages: &mut Vec<Stage>, attempt: &mut Attempt<'_>) {
             candidate[position].shots[shot].before.clear();
             if !stages[position].shots[shot].before.is_empty() {
                 attempt(stages, candidate);
+            }
+        }
+    }
+}
+
+/// Frames that are whole packets, with zeroes wherever the bytes do not matter.
+fn plainer_frames(stages: &mut Vec<Stage>, attempt: &mut Attempt<'_>) {
+    for position in 0..stages.len() {
+        for shot in 0..stages[position].shots.len() {
+            if stages[position].shots[shot].gso {
+                let mut candidate = stages.clone();
+                candidate[position].shots[shot].gso = false;
+                attempt(stages, candidate);
+            }
+            for size in [16, 4, 1] {
+                let mut at = 0;
+                while at < stages[position].shots[shot].bytes.len() {
+                    let mut candidate = stages.clone();
+                    let bytes = &mut candidate[position].shots[shot].bytes;
+                    let end = (at + size).min(bytes.len());
+                    let is_plain = bytes[at..end].iter().all(|byte| *byte == 0);
+                    bytes[at..end].fill(0);
+                    if !is_plain {
+                        attempt(stages, candidate);
+                    }
+                    at += size;
+                }
             }
         }
     }

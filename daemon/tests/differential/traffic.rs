@@ -64,7 +64,8 @@ struct Talk {
 
 impl Talk {
     fn new(random: &mut Random) -> Talk {
-        let link = random.below(LINKS.len());
+        // Mostly where XDP can be.
+        let link = if random.percent(40) { random.below(4) } else { random.below(LINKS.len()) };
         let tags = if random.percent(12) { random.pick(&VIDS).to_vec() } else { Vec::new() };
         let hook = random.pick(&[Hook::Ingress, Hook::Egress]);
         let (remote, local): (IpAddr, IpAddr) = if random.percent(60) {

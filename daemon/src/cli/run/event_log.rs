@@ -8,7 +8,7 @@ use std::time::Duration;
 use log::{error, info, warn};
 
 use crate::reconcile::Reconciler;
-use crate::report::events;
+use crate::report::{events, outlet};
 
 /// How long the thread sleeps at most; also how long stopping it may take.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -34,7 +34,11 @@ impl EventLog {
         let stopped = Arc::clone(&stop);
         let reader = move || {
             while !stopped.load(Ordering::Relaxed) {
-                let told = ring.poll(PATIENCE, &mut |event| info!(target: "packet", "{}", events::line(event, &names.lock())));
+                let told = ring.poll(PATIENCE, &mut |event| {
+                    if outlet::takes_packets() {
+                        info!(target: "packet", "{}", events::line(event, &names.lock()));
+                    }
+                });
                 if let Err(error) = told {
                     error!("logged packets can no longer be read: {error}");
                     return;

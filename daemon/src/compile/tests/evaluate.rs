@@ -1,12 +1,13 @@
 //! The compiled tables, interpreted as the programs do it: tuple -> classes -> candidates -> conditions -> action.
+//!
+//! Knows the maps of one generation, and no kernel. The test that holds the judge against the loaded programs reads this file too.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use netpol_probes::abi;
 
-use crate::compile::prefixes::words6;
 use crate::compile::ruleset::{Core, SetSlot};
 use crate::policy::judge::{IpPacket, L4, Packet};
 use crate::policy::model::{Family, PolicySet};
@@ -55,6 +56,8 @@ pub struct Tables<'a> {
     core: &'a Core,
     addresses4: HashMap<(u32, u32), u32>,
     addresses6: HashMap<(u32, u128), u32>,
+    /// Lengths of the prefixes of either family, longest first.
+    lengths: [Vec<u32>; 2],
     rows: HashMap<abi::np_row_key, u32>,
     decisions: HashMap<abi::np_decision_key, abi::np_list>,
     vlans: HashMap<abi::np_vlan_key, u32>,
@@ -63,8 +66,13 @@ pub struct Tables<'a> {
 impl<'a> Tables<'a> {
     pub fn of(core: &'a Core) -> Tables<'a> {
         let v6 = |words: [u32; 4]| words.iter().fold(0, |all, word| all << 32 | u128::from(u32::from_be_bytes(word.to_ne_bytes())));
+        let lengths = [
+            core.addresses4.iter().map(|(key, _)| key.prefixlen).collect::<BTreeSet<u32>>(),
+            core.addresses6.iter().map(|(key, _)| key.prefixlen).collect(),
+        ];
         Tables {
             core,
+            lengths: lengths.map(|lengths| lengths.into_iter().rev().collect()),
             addresses4: core
                 .addresses4
                 .iter()
@@ -83,13 +91,12 @@ impl<'a> Tables<'a> {
             IpAddr::V4(address) => {
                 let bits = u64::from(u32::from(address));
                 let network = |length: u32| (bits >> (32 - length) << (32 - length)) as u32;
-                (0..=32).rev().find_map(|length| self.addresses4.get(&(length, network(length)))).copied().unwrap_or(0)
+                self.lengths[0].iter().find_map(|length| self.addresses4.get(&(*length, network(*length)))).copied().unwrap_or(0)
             }
             IpAddr::V6(address) => {
                 let bits = u128::from(address);
-                assert_eq!(words6(bits)[0], u32::from_ne_bytes(address.octets()[..4].try_into().unwrap()));
                 let network = |length: u32| if length == 0 { 0 } else { bits >> (128 - length) << (128 - length) };
-                (0..=128).rev().find_map(|length| self.addresses6.get(&(length, network(length)))).copied().unwrap_or(0)
+                self.lengths[1].iter().find_map(|length| self.addresses6.get(&(*length, network(*length)))).copied().unwrap_or(0)
             }
         }
     }
@@ -161,6 +168,11 @@ impl<'a> Tables<'a> {
 
     /// Stage 7 in a chain.
     pub fn evaluate(&self, chain: u32, packet: &Packet, world: &World) -> Said {
+        self.evaluate_with(chain, packet, world, &mut |_, _| world.within_limits)
+    }
+
+    /// Stage 7 in a chain; `take` counts a packet that meets all else of a rule with that limit, and says whether it is within.
+    pub fn evaluate_with(&self, chain: u32, packet: &Packet, world: &World, take: &mut dyn FnMut(u32, &IpPacket) -> bool) -> Said {
         let record = self.core.chains[chain as usize];
         let ip = packet.ip.as_ref().unwrap();
         let mut said = Said { reason: None, rule: None, would_deny: Vec::new() };
@@ -178,7 +190,8 @@ impl<'a> Tables<'a> {
             let unknown = u32::from(ip.protocol) == abi::NP_PROTOCOL_UNKNOWN;
             let hides = if unknown { abi::NP_RULE_READS_L4 | abi::NP_RULE_READS_PROTOCOL } else { abi::NP_RULE_READS_L4 };
             let hidden = ip.is_later_fragment() && u32::from(rule.flags) & hides != 0;
-            if !hidden && !world.within_limits && condition.is_some_and(|condition| condition.limit != abi::NP_NONE) {
+            let limit = condition.map(|condition| condition.limit).filter(|limit| *limit != abi::NP_NONE && !hidden);
+            if limit.is_some_and(|limit| !take(limit, ip)) {
                 continue;
             }
             let reason = match u32::from(rule.action) {

@@ -3,6 +3,7 @@
 use netpol_probes::abi;
 
 use super::agree::link;
+use crate::compile::names::name_of;
 use crate::compile::ruleset::{DeviceKind, LinkFacts};
 use crate::compile::{CompileError, compile};
 use crate::policy::judge::fixture::{chain, host, named_set, policy, rule, set_of};
@@ -69,7 +70,9 @@ fn links_share_chains_and_switches_are_joined() {
     let ruleset = compile(&two, &[link(2, "eth1"), link(1, "eth0"), link(3, "wlan0")]).unwrap();
     assert_eq!(ruleset.links.keys().copied().collect::<Vec<u32>>(), [1, 2]);
     let record = ruleset.links[&1].record;
-    assert_eq!(record, ruleset.links[&2].record);
+    let other = ruleset.links[&2].record;
+    assert_eq!(record, abi::np_link { name: name_of("eth0"), ..other });
+    assert_eq!(other.name, name_of("eth1"));
     assert_eq!(record.chain, [0, abi::NP_NONE]);
     assert_eq!(record.flags, abi::NP_LINK_DHCP_CLIENT | abi::NP_LINK_ROUTER_ADVERTISEMENTS);
     assert_eq!(ruleset.core.ethertypes.iter().map(|(key, _)| key.ethertype).collect::<Vec<u16>>(), [0x8863]);

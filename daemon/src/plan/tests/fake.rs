@@ -6,7 +6,7 @@
 use crate::compile::ruleset::Ruleset;
 use crate::plan::Action;
 use crate::plan::link::with_flag;
-use crate::plan::observed::{GenerationFacts, Observed, TcAttachment, TcObserved, XdpObserved};
+use crate::plan::observed::{GenerationFacts, GuardObserved, Observed, TcAttachment, TcObserved, XdpObserved};
 use crate::policy::model::{Hook, XdpMode};
 
 /// Program ids of this binary: tc by hook, XDP, epilogue.
@@ -42,6 +42,8 @@ pub fn apply(observed: &mut Observed, wanted: &Ruleset, action: &Action) {
     match action.clone() {
         Action::InstallShared { .. } => (observed.shared, observed.shared_current) = (Some(EPILOGUE), true),
         Action::RestoreShared { program } => (observed.shared, observed.shared_current) = (Some(program), program == EPILOGUE),
+        Action::AttachGuard => observed.guard = GuardObserved::Attached,
+        Action::DetachGuard => observed.guard = GuardObserved::Missing,
         Action::BuildGeneration { generation, deadline } => {
             let digest = Some(wanted.core.digest());
             let facts = GenerationFacts { digest, created: 0, deadline, programs_current: true };

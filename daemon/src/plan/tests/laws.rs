@@ -1,6 +1,6 @@
 //! The laws of a reload.
 
-use super::super::observed::{GenerationFacts, GenerationWord, XdpObserved};
+use super::super::observed::{GenerationFacts, GenerationWord, GuardObserved, XdpObserved};
 use super::super::{Options, Place, plan, plan_with, restored, rollback, warnings};
 use super::undo::running;
 use super::*;
@@ -365,4 +365,24 @@ fn every_plan_reaches_its_goal_from_every_other() {
             }
         }
     }
+}
+
+#[test]
+fn guard_is_attached_before_the_first_commit_and_once() {
+    let mut there = Observed { guard: GuardObserved::Missing, ..fresh(&[1]) };
+    let actions = reach(&mut there, &ruleset(1, &[1]), Options::default());
+    assert!(position(&actions, |action| *action == Action::AttachGuard) < position(&actions, is_commit));
+    assert!(!reach(&mut there, &ruleset(2, &[1]), Options::default()).contains(&Action::AttachGuard));
+    there.guard = GuardObserved::Missing;
+    assert_eq!(reach(&mut there, &ruleset(2, &[1]), Options::default()), [Action::AttachGuard]);
+}
+
+#[test]
+fn programs_of_all_new_interfaces_come_before_the_first_record() {
+    let mut there = fresh(&[1]);
+    reach(&mut there, &ruleset(1, &[1]), Options::default());
+    there.links.extend(fresh(&[2, 3]).links);
+    let actions = reach(&mut there, &ruleset(1, &[1, 2, 3]), Options::default());
+    let last = actions.iter().rposition(|action| matches!(action, Action::Attach { .. })).unwrap();
+    assert!(last < position(&actions, |action| matches!(action, Action::WriteRecord { .. })), "{actions:#?}");
 }

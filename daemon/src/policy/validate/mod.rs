@@ -25,6 +25,8 @@ mod unreached;
 mod words;
 mod xdp;
 
+use std::collections::HashMap;
+
 use super::model::{EndpointKind, Failsafe, PolicySet};
 use crate::schema;
 use crate::schema::diagnose::{Diagnostic, Severity};
@@ -46,9 +48,10 @@ pub fn load_at(snapshot: &mut Snapshot, now: i64) -> Loaded {
     let mut report = Report::new(snapshot);
     let documents = schema::read(snapshot, &mut report);
     let policies = validate(&documents, snapshot, now, &mut report);
+    let numbers: HashMap<&str, usize> = snapshot.files.iter().map(|file| file.path.as_str()).zip(0..).collect();
     let order = |diagnostic: &Diagnostic| {
         let place = diagnostic.place.clone();
-        let file = place.as_ref().and_then(|place| snapshot.files.iter().position(|file| file.path == *place.file));
+        let file = place.as_ref().and_then(|place| numbers.get(&*place.file).copied());
         (file.unwrap_or(usize::MAX), place)
     };
     report.diagnostics.sort_by_cached_key(order);

@@ -5,6 +5,8 @@ use super::{Reason, long, word};
 
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
+/// "No next header".
+pub(super) const NO_NEXT_HEADER: u8 = 59;
 /// Headers that are walked; more are refused.
 const MAX_HEADERS: usize = 8;
 
@@ -18,9 +20,19 @@ pub(super) struct End<'a> {
     pub(super) payload: &'a [u8],
 }
 
-/// Hop-by-hop, routing, fragment, destination, mobility, HIP, shim6. AH and ESP are protocols to us.
+/// Hop-by-hop, routing, fragment, destination. AH and ESP are protocols to us.
 pub(super) fn is_extension(header: u8) -> bool {
-    matches!(header, 0 | ROUTING | FRAGMENT | 60 | 135 | 139 | 140)
+    matches!(header, 0 | ROUTING | FRAGMENT | 60)
+}
+
+/// Mobility, HIP and shim6 are protocols to those who receive them, and to some of them headers that others follow. So that neither is
+/// hidden from the rules, nothing may follow (RFC 6275, 6.1.1; RFC 7401, 5.1).
+pub(super) fn check_last(protocol: u16, payload: &[u8]) -> Result<(), Reason> {
+    if !matches!(protocol, 135 | 139 | 140) {
+        return Ok(());
+    }
+    let header = payload.get(..8).ok_or(Reason::Malformed)?;
+    if header[0] == NO_NEXT_HEADER { Ok(()) } else { Err(Reason::ExtensionHeaders) }
 }
 
 /// Walks from the IPv6 header's next header on.

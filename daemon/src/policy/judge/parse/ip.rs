@@ -11,8 +11,6 @@ use super::{DeviceKind, Frame, Reason, extension, l4, long, sender, word};
 const SOURCE_ROUTES: [u8; 2] = [131, 137];
 /// Shortest TCP header: a later fragment may not begin inside it (RFC 1858).
 const TCP_HEADER: u16 = 20;
-/// IPv6 "no next header".
-const NO_NEXT_HEADER: u8 = 59;
 
 /// An IP header that was read, and the bytes behind it that belong to the packet.
 struct Header<'a> {
@@ -58,11 +56,14 @@ pub(super) fn version6(bytes: &[u8], frame: &Frame<'_>) -> Result<Whole, Reason>
     let header = bytes.get(..40).ok_or(Reason::Malformed)?;
     let stated = word(header, 4);
     let payload = length(stated, frame.gso, bytes.len() - 40);
-    let empty_lie = payload == 0 && header[6] != NO_NEXT_HEADER;
+    let empty_lie = payload == 0 && header[6] != extension::NO_NEXT_HEADER;
     if header[0] >> 4 != 6 || payload > bytes.len() - 40 || empty_lie {
         return Err(Reason::Malformed);
     }
     let end = extension::walk(header[6], &bytes[40..40 + payload])?;
+    if end.fragment.is_none_or(|fragment| fragment.offset == 0) {
+        extension::check_last(end.protocol, end.payload)?;
+    }
     finish(
         Header {
             source: IpAddr::V6(address6(header, 8)),

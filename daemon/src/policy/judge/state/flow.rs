@@ -132,7 +132,7 @@ pub enum FlowState {
     Answered,
     /// TCP: the opener has acknowledged the SYN-ACK.
     Established,
-    /// TCP: one side's FIN is acknowledged.
+    /// TCP: one side's FIN is acknowledged; or a RST was nearly in sequence, and neither side has gone on since.
     Closing,
     /// TCP: both are, or a RST in sequence.
     Closed,

@@ -199,6 +199,7 @@ impl State<'_, '_> {
             let same_side = flow.opener == packet.hook;
             let gives_way = match flow.state {
                 FlowState::New => same_side,
+                _ if tcp::is_doubtful(flow) => false,
                 FlowState::Closing | FlowState::Closed => true,
                 FlowState::Answered | FlowState::Established => false,
             };

@@ -45,6 +45,13 @@ impl Conntrack {
         self.rates = Rates::default();
     }
 
+    /// Every flow and every datagram is forgotten; rates go on.
+    pub fn forget_flows(&mut self) {
+        self.half_open.clear();
+        self.connections.clear();
+        self.fragments.clear();
+    }
+
     /// Flows that are answered.
     pub fn connections(&self) -> impl Iterator<Item = (&FlowKey, &Flow)> {
         self.connections.iter()

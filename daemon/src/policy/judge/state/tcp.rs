@@ -5,6 +5,9 @@
 use super::super::packet::{ACK, FIN, RST, SYN, Tcp};
 use super::flow::{Flow, FlowState};
 
+/// What a window holds without scaling: so much may have been sent and not acknowledged when a RST follows it.
+const RESET_REACH: u32 = 1 << 16;
+
 /// SYN without ACK, RST and FIN: the only segment that may open a connection.
 pub(super) fn opens(flags: u8) -> bool {
     flags & (SYN | ACK | RST | FIN) == SYN
@@ -28,9 +31,8 @@ pub(super) fn may_answer(flow: &Flow, tcp: &Tcp, forward: bool) -> bool {
 /// The state that a segment leads to; the flow's numbers are noted on the way. Segments that count for nothing change nothing.
 pub(super) fn advance(flow: &mut Flow, tcp: &Tcp, forward: bool) -> FlowState {
     let (side, other) = if forward { (0, 1) } else { (1, 0) };
-    let reached = if ends_handshake(flow, tcp, forward) { FlowState::Established } else { flow.state };
     if tcp.flags & RST != 0 {
-        return if reset_counts(flow, tcp, side, other) { FlowState::Closed } else { flow.state };
+        return after_reset(flow, tcp, other);
     }
     if is_syn_ack(tcp.flags) {
         let early = matches!(flow.state, FlowState::New | FlowState::Answered);
@@ -40,6 +42,8 @@ pub(super) fn advance(flow: &mut Flow, tcp: &Tcp, forward: bool) -> FlowState {
         }
         return if early { FlowState::Answered } else { flow.state };
     }
+    let goes_on = ends_handshake(flow, tcp, forward) || is_doubtful(flow);
+    let reached = if goes_on { FlowState::Established } else { flow.state };
     if tcp.flags & FIN != 0 {
         flow.fins[side] = Some(tcp.sequence.wrapping_add(tcp.sequence_length));
     }
@@ -54,11 +58,20 @@ pub(super) fn advance(flow: &mut Flow, tcp: &Tcp, forward: bool) -> FlowState {
     }
 }
 
-/// A RST counts only exactly in sequence: at what the other side acknowledged last, or with the acknowledgement that its own side
-/// sent last.
-fn reset_counts(flow: &Flow, tcp: &Tcp, side: usize, other: usize) -> bool {
-    let in_sequence = flow.acks[other] == Some(tcp.sequence);
-    in_sequence || (tcp.flags & ACK != 0 && flow.acks[side] == Some(tcp.acknowledgement))
+/// Where a RST leads to. It ends the flow only exactly in sequence: at what the other side has acknowledged last. One that is not far
+/// beyond may follow data which is still on its way: it ends the flow if neither side goes on.
+fn after_reset(flow: &Flow, tcp: &Tcp, other: usize) -> FlowState {
+    let Some(acknowledged) = flow.acks[other] else { return flow.state };
+    match (tcp.sequence.wrapping_sub(acknowledged), flow.state) {
+        (0, _) => FlowState::Closed,
+        (ahead, FlowState::Established) if ahead < RESET_REACH => FlowState::Closing,
+        (_, state) => state,
+    }
+}
+
+/// Whether a RST may have ended the flow, and nobody has gone on since.
+pub(super) fn is_doubtful(flow: &Flow) -> bool {
+    flow.state == FlowState::Closing && flow.fins_acknowledged == [false, false]
 }
 
 /// Whether the flow is a connection with this segment: the opener acknowledges the SYN-ACK; or, where a segment in mid-stream began the

@@ -86,10 +86,33 @@ fn a_flow_stays_half_open_until_the_opener_acknowledges_the_syn_ack() {
 #[test]
 fn a_reset_counts_only_in_sequence() {
     let mut bench = established();
-    assert_eq!(bench.say(&tcp(Egress, SERVER, CLIENT, RST, 777, 0)), None);
-    assert_eq!(state(&bench), [FlowState::Established]);
+    for sequence in [500, 501 + 65_536, 0x9000_0000] {
+        assert_eq!(bench.say(&tcp(Egress, SERVER, CLIENT, RST, sequence, 0)), None);
+        assert_eq!(state(&bench), [FlowState::Established]);
+    }
     assert_eq!(bench.say(&tcp(Egress, SERVER, CLIENT, RST, 501, 0)), None);
     assert_eq!(state(&bench), [FlowState::Closed]);
+}
+
+#[test]
+fn a_reset_proves_nothing_by_an_acknowledgement_that_its_own_side_has_sent() {
+    let mut bench = established();
+    assert_eq!(bench.say(&tcp(Ingress, CLIENT, SERVER, ACK, 7777, 4242)), None);
+    assert_eq!(bench.say(&tcp(Ingress, CLIENT, SERVER, RST | ACK, 0x9000_0000, 4242)), None);
+    assert_eq!(state(&bench), [FlowState::Established]);
+}
+
+#[test]
+fn a_reset_nearly_in_sequence_is_believed_until_either_side_goes_on() {
+    for (hook, source, destination) in [(Egress, SERVER, CLIENT), (Ingress, CLIENT, SERVER)] {
+        let mut bench = established();
+        assert_eq!(bench.say(&tcp(Egress, SERVER, CLIENT, RST, 777, 0)), None);
+        assert_eq!(state(&bench), [FlowState::Closing]);
+        bench.say(&tcp(Ingress, CLIENT, SERVER, SYN, 9000, 0));
+        assert_eq!(state(&bench), [FlowState::Closing], "a SYN begins nothing anew");
+        assert_eq!(bench.say(&tcp(hook, source, destination, ACK, 1, 1)), None);
+        assert_eq!(state(&bench), [FlowState::Established]);
+    }
 }
 
 #[test]

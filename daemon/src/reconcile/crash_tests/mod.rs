@@ -1,0 +1,177 @@
+//! Whatever fails, and wherever the daemon dies: the kernel judges as before or as afterwards, never in between, and the next start
+//! puts everything right.
+//!
+//! Each [`Scenario`] is carried out again and again with the real programs, each time with one fault: an action of the plan fails or
+//! is the last thing that this process ever sees (SIGKILL, in a process of its own), and so does every single call into the kernel.
+//! With `NETPOL_SOAK=1` nothing is left out; else all actions, and a sample of the calls.
+
+mod damage;
+mod scenarios;
+mod world;
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+
+use crate::kernel::faults::{self, Counted, Fault, Harm};
+use crate::kernel::tests::needs_root;
+use scenarios::Scenario;
+use world::World;
+
+const ERRNOS: [i32; 4] = [libc::ENOSPC, libc::ENOMEM, libc::EPERM, libc::E2BIG];
+/// Calls of a scenario that fail, and that are the last ones, where not all are tried.
+const SAMPLE: usize = 8;
+/// What a child process is to do: scenario, turn, what is counted, place, pins, home.
+const CHILD: &str = "NETPOL_TEST_CRASH";
+
+/// What a scenario looks like without a fault.
+struct Expected {
+    before: Vec<bool>,
+    after: Vec<bool>,
+    counted: Counted,
+}
+
+fn attempt(world: &World, scenario: &Scenario, turn: usize, fault: Fault) -> (Result<(), String>, Counted) {
+    faults::run(fault, || {
+        let mut daemon = world.daemon();
+        if scenario.running {
+            daemon.start().map_err(|refusal| refusal.text).unwrap();
+        }
+        (scenario.operate)(world, &mut daemon, turn)
+        // Dropped without a word, as if killed.
+    })
+}
+
+fn expected(world: &World, scenario: &Scenario, turn: usize) -> Expected {
+    (scenario.prepare)(world, turn);
+    let (result, counted) = attempt(world, scenario, turn, Fault::None);
+    assert_eq!(result, Ok(()), "{}", scenario.name);
+    let ((before, _), after) = (world.before(), world.seen());
+    scenario.assert_difference(&before, &after);
+    world.is_put_right();
+    Expected { before, after, counted }
+}
+
+/// Nothing is left out.
+fn thorough() -> bool {
+    std::env::var_os("NETPOL_SOAK").is_some()
+}
+
+/// All of them, or some, evenly.
+fn chosen(count: usize) -> Vec<usize> {
+    if thorough() || count <= SAMPLE {
+        return (0..count).collect();
+    }
+    (0..SAMPLE).map(|n| n * count / SAMPLE + n % 3).filter(|n| *n < count).collect()
+}
+
+fn fails_everywhere(scenario: &Scenario) {
+    let world = World::new(scenario.name);
+    let expected = [0, 1].map(|turn| expected(&world, scenario, turn));
+    // Errors of a whole action are alike; what a call answers may be looked at.
+    let errnos = |n: usize| if thorough() { &ERRNOS[..] } else { &ERRNOS[n % 4..=n % 4] };
+    let mut faults = Vec::new();
+    for action in 0..expected[0].counted.actions.max(expected[1].counted.actions) {
+        faults.extend(errnos(action).iter().map(|errno| Fault::Action(action, Harm::Errno(*errno))));
+    }
+    for (n, call) in chosen(expected[0].counted.calls).into_iter().enumerate() {
+        faults.extend(errnos(n).iter().map(|errno| Fault::Call(call, Harm::Errno(*errno))));
+    }
+    let (mut refused, mut endured) = (0, 0);
+    for (n, fault) in faults.iter().enumerate() {
+        let (turn, expected) = (n % 2, &expected[n % 2]);
+        (scenario.prepare)(&world, turn);
+        let (result, counted) = attempt(&world, scenario, turn, *fault);
+        let seen = world.seen();
+        let what = format!("{}: {fault:?} at {:?}: {result:?}", scenario.name, counted.at);
+        match result {
+            Ok(()) => {
+                endured += 1;
+                assert_eq!(seen, expected.after, "{what}");
+            }
+            Err(_) if scenario.may_end_between => assert!(seen == expected.before || seen == expected.after, "{what}: {seen:?}"),
+            Err(_) => {
+                refused += 1;
+                assert_eq!(seen, expected.before, "{what}");
+                if scenario.running {
+                    world.same_pins(&world.before().1, &what);
+                }
+            }
+        }
+        world.next_start(&[&expected.before, &expected.after], &what);
+    }
+    eprintln!("{}: {} faults: {refused} refused, {endured} endured", scenario.name, faults.len());
+}
+
+fn dies_everywhere(scenario: &Scenario) {
+    let world = World::new(&format!("{}-kill", scenario.name));
+    let expected = [0, 1].map(|turn| expected(&world, scenario, turn));
+    let least = |count: fn(&Counted) -> usize| count(&expected[0].counted).min(count(&expected[1].counted));
+    let actions = (0..least(|counted| counted.actions)).map(|n| ("action", n));
+    let calls = chosen(least(|counted| counted.changes)).into_iter().map(|n| ("call", n));
+    let mut kills = 0;
+    for (n, (kind, place)) in actions.chain(calls).enumerate() {
+        let (turn, expected) = (n % 2, &expected[n % 2]);
+        (scenario.prepare)(&world, turn);
+        let order = format!("{} {turn} {kind} {place} {} {}", scenario.name, world.bpffs().display(), world.home().display());
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "reconcile::crash_tests::child_that_dies", "--nocapture"]).env(CHILD, &order);
+        let output = child.stdin(Stdio::null()).output().unwrap();
+        let what = format!("killed before {order}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.signal(), Some(libc::SIGKILL), "{what}");
+        let seen = world.seen();
+        assert!(seen == expected.before || seen == expected.after, "{what}: {seen:?}");
+        world.next_start(&[&expected.before, &expected.after], &what);
+        kills += 1;
+    }
+    eprintln!("{}: {kills} kills", scenario.name);
+}
+
+/// Not a test of its own: what the tests above start and see die.
+#[test]
+fn child_that_dies() {
+    let Some(order) = std::env::var_os(CHILD) else { return };
+    let order = order.into_string().unwrap();
+    let words: Vec<&str> = order.split(' ').collect();
+    let [name, turn, kind, place, bpffs, home] = words[..] else { panic!("{order}") };
+    let scenario = scenarios::ALL.iter().find(|scenario| scenario.name == name).unwrap();
+    let place = place.parse().unwrap();
+    let fault = if kind == "action" { Fault::Action(place, Harm::Kill) } else { Fault::Call(place, Harm::Kill) };
+    let outcome = attempt(&World::inherited(bpffs, home), scenario, turn.parse().unwrap(), fault);
+    eprintln!("still here: {outcome:?}");
+}
+
+macro_rules! tests {
+    ($($module:ident: $scenario:ident;)*) => {
+        $(
+            mod $module {
+                use super::*;
+
+                #[test]
+                fn one_failure_leaves_before_or_after() {
+                    needs_root!();
+                    fails_everywhere(&scenarios::$scenario);
+                }
+
+                #[test]
+                fn death_leaves_before_or_after() {
+                    needs_root!();
+                    dies_everywhere(&scenarios::$scenario);
+                }
+            }
+        )*
+    };
+}
+
+tests! {
+    first_start: FIRST_START;
+    reload: RELOAD;
+    link_that_appears: LINK_APPEARS;
+    set_replace: SET_REPLACE;
+    rollback: ROLLBACK;
+    trial: TRIAL;
+    confirmation: CONFIRMATION;
+    detachment: DETACHMENT;
+    xdp_switch: XDP_SWITCH;
+    upgrade: UPGRADE;
+    other_layout: OTHER_LAYOUT;
+}

@@ -1,0 +1,296 @@
+//! What a daemon may be doing when something fails.
+
+use std::fs;
+
+use super::world::World;
+use crate::kernel::{faults, witness};
+use crate::reconcile::Reconciler;
+use crate::trigger::control::{Lifetime, Response};
+
+/// One thing that a daemon does.
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    /// A daemon runs when it begins.
+    pub(super) running: bool,
+    /// A failure may come when the verdicts have changed already; they are never mixed.
+    pub(super) may_end_between: bool,
+    /// Verdicts before and afterwards are the same.
+    pub(super) same_verdicts: bool,
+    /// Brings the kernel to where it begins.
+    pub(super) prepare: fn(&World, usize),
+    /// Does it; [`World::ready`] says from when on faults count.
+    pub(super) operate: fn(&World, &mut Reconciler, usize) -> Result<(), String>,
+}
+
+impl Scenario {
+    /// A scenario that could not tell before from after would prove nothing.
+    pub(super) fn assert_difference(&self, before: &[bool], after: &[bool]) {
+        assert_eq!(before == after, self.same_verdicts, "{}: {before:?} {after:?}", self.name);
+    }
+}
+
+const PLAIN: Scenario =
+    Scenario { name: "", running: true, may_end_between: false, same_verdicts: false, prepare: |_, _| (), operate: |_, _, _| Ok(()) };
+
+/// One of two policies: they let in one port each, share sets, deny and allow, and differ in what they cover.
+pub(super) fn policy(which: usize, xdp: &str) -> String {
+    let (port, links) = if which % 2 == 0 { (53, "\"np0\", \"np2\"") } else { (54, "\"np0\", \"np1\", \"np2\"") };
+    format!(
+        r#"version = 1
+[daemon.conntrack]
+max_entries = 4096
+max_half_open = 65536
+
+[[set]]
+name = "bad"
+elements = ["10.9.0.0/16", "fd09::/64"]
+
+[[set]]
+name = "friends"
+elements = ["10.0.0.9"]
+dynamic = true
+max_entries = 100
+
+[[policy]]
+name = "p"
+interfaces = [{links}]
+
+[policy.xdp]
+mode = "{xdp}"
+deny_sets = ["bad"]
+
+[[policy.ingress]]
+id = "late"
+action = "deny"
+protocol = "udp"
+destination = {{ ports = [7] }}
+expires = "2038-01-01T00:00:00Z"
+
+[[policy.ingress]]
+id = "slow"
+action = "allow"
+protocol = "tcp"
+limit = {{ rate = "5/s", per = "source" }}
+
+[[policy.ingress]]
+id = "port"
+action = "allow"
+protocol = "udp"
+destination = {{ ports = [{port}] }}
+
+[[policy.ingress]]
+id = "friends"
+action = "allow"
+source = {{ sets = ["friends"] }}
+"#
+    )
+}
+
+fn settled(world: &World, turn: usize) {
+    world.settle(&policy(turn, "generic"));
+}
+
+fn answer(response: Response) -> Result<(), String> {
+    if response.exit == 0 { Ok(()) } else { Err(response.text) }
+}
+
+pub(super) const FIRST_START: Scenario = Scenario {
+    name: "first-start",
+    running: false,
+    prepare: |world, turn| {
+        world.blank();
+        world.write(&policy(turn, "generic"));
+    },
+    operate: start,
+    ..PLAIN
+};
+
+fn start(world: &World, daemon: &mut Reconciler, _turn: usize) -> Result<(), String> {
+    world.ready();
+    let result = daemon.start().map_err(|refusal| refusal.text);
+    faults::disarm();
+    result
+}
+
+pub(super) const RELOAD: Scenario = Scenario {
+    name: "reload",
+    prepare: settled,
+    operate: |world, daemon, turn| {
+        world.write(&policy(turn + 1, "generic"));
+        reload(world, daemon)
+    },
+    ..PLAIN
+};
+
+fn reload(world: &World, daemon: &mut Reconciler) -> Result<(), String> {
+    world.ready();
+    let result = daemon.reload(false).map_err(|refusal| refusal.text);
+    faults::disarm();
+    result
+}
+
+pub(super) const LINK_APPEARS: Scenario = Scenario {
+    name: "link",
+    prepare: |world, turn| {
+        if witness::index("np2").is_some() {
+            world.ip("del np2");
+        }
+        world.settle(&policy(turn, "generic"));
+    },
+    operate: |world, daemon, _turn| {
+        world.ip("add np2 type veth peer name np3");
+        world.ready();
+        let result = daemon.follow_links().map_err(|refusal| refusal.text);
+        faults::disarm();
+        // A single interface that fails is a warning; it is looked at again.
+        let failed = daemon.warnings.iter().find(|warning| warning.contains("np2"));
+        result.and_then(|()| failed.map_or(Ok(()), |warning| Err(warning.clone())))
+    },
+    may_end_between: true,
+    ..PLAIN
+};
+
+pub(super) const SET_REPLACE: Scenario = Scenario {
+    name: "set-replace",
+    prepare: |world, turn| {
+        let mut daemon = world.settle(&policy(0, "generic"));
+        replace(&mut daemon, turn).unwrap();
+    },
+    operate: |world, daemon, turn| {
+        world.ready();
+        let result = replace(daemon, turn + 1);
+        faults::disarm();
+        result
+    },
+    // The journal comes first: what it holds already, the next daemon brings into the kernel.
+    may_end_between: true,
+    ..PLAIN
+};
+
+fn replace(daemon: &mut Reconciler, which: usize) -> Result<(), String> {
+    let list = if which % 2 == 0 { "10.0.0.2\n192.0.2.0/24\n" } else { "10.0.0.3\n198.51.100.0/24\n" };
+    answer(daemon.set_replace("friends", "list", list, Lifetime::Seconds(3600), &mut |_, _, _| ()))
+}
+
+pub(super) const ROLLBACK: Scenario = Scenario {
+    name: "rollback",
+    prepare: |world, turn| {
+        world.settle(&policy(turn, "generic"));
+        world.settle(&policy(turn + 1, "generic"));
+    },
+    operate: |world, daemon, _turn| {
+        world.ready();
+        let result = answer(daemon.rollback());
+        faults::disarm();
+        result
+    },
+    ..PLAIN
+};
+
+pub(super) const TRIAL: Scenario = Scenario {
+    name: "trial",
+    prepare: settled,
+    operate: |world, daemon, turn| {
+        world.write(&policy(turn + 1, "generic"));
+        world.ready();
+        let result = daemon.apply_on_trial(Some(1000)).map_err(|refusal| refusal.text);
+        faults::disarm();
+        result
+    },
+    ..PLAIN
+};
+
+pub(super) const CONFIRMATION: Scenario = Scenario {
+    name: "confirmation",
+    prepare: |world, turn| {
+        let mut daemon = world.settle(&policy(turn, "generic"));
+        world.write(&policy(turn + 1, "generic"));
+        daemon.apply_on_trial(Some(1000)).map_err(|refusal| refusal.text).unwrap();
+    },
+    operate: |world, daemon, _turn| {
+        world.ready();
+        let result = answer(daemon.confirm());
+        faults::disarm();
+        result
+    },
+    same_verdicts: true,
+    may_end_between: true,
+    ..PLAIN
+};
+
+pub(super) const DETACHMENT: Scenario = Scenario {
+    name: "detachment",
+    prepare: settled,
+    operate: |world, daemon, _turn| {
+        world.ready();
+        let result = daemon.detach().map(|_interfaces| ()).map_err(|refusal| refusal.text);
+        faults::disarm();
+        result
+    },
+    may_end_between: true,
+    ..PLAIN
+};
+
+pub(super) const XDP_SWITCH: Scenario = Scenario {
+    name: "xdp-switch",
+    prepare: |world, turn| drop(world.settle(&policy(0, mode(turn)))),
+    operate: |world, daemon, turn| {
+        world.write(&policy(0, mode(turn + 1)));
+        reload(world, daemon)
+    },
+    same_verdicts: true,
+    may_end_between: true,
+    ..PLAIN
+};
+
+fn mode(which: usize) -> &'static str {
+    if which % 2 == 0 { "generic" } else { "native" }
+}
+
+/// What is pinned came from programs of other bytes.
+pub(super) const UPGRADE: Scenario = Scenario {
+    name: "upgrade",
+    running: false,
+    prepare: |world, turn| {
+        drop(world.settle(&policy(turn, "generic")));
+        let tree = tree(world);
+        let (old, strange) = ("0123456789abcdef", |name: &str| name.starts_with("programs-") || name.starts_with("objects-"));
+        let mut found = vec![tree.clone()];
+        let generations = fs::read_dir(&tree).unwrap().map(|entry| entry.unwrap().path());
+        found.extend(generations.filter(|path| path.to_string_lossy().contains("generation-")));
+        for directory in found {
+            for entry in fs::read_dir(&directory).unwrap().map(Result::unwrap) {
+                let name = entry.file_name().into_string().unwrap();
+                if strange(&name) {
+                    let (kind, _) = name.split_once('-').unwrap();
+                    fs::rename(entry.path(), directory.join(format!("{kind}-{old}"))).unwrap();
+                }
+            }
+        }
+    },
+    operate: start,
+    same_verdicts: true,
+    may_end_between: true,
+    ..PLAIN
+};
+
+/// What is pinned has another layout: an upgrade or downgrade over a change of `NP_ABI`.
+pub(super) const OTHER_LAYOUT: Scenario = Scenario {
+    name: "other-layout",
+    running: false,
+    prepare: |world, turn| {
+        drop(world.settle(&policy(turn, "generic")));
+        fs::rename(tree(world), world.bpffs().join("abi1")).unwrap();
+    },
+    operate: start,
+    same_verdicts: true,
+    may_end_between: true,
+    ..PLAIN
+};
+
+pub(super) fn tree(world: &World) -> std::path::PathBuf {
+    world.bpffs().join(format!("abi{}", netpol_probes::abi::NP_ABI))
+}
+
+pub(super) const ALL: [Scenario; 11] =
+    [FIRST_START, RELOAD, LINK_APPEARS, SET_REPLACE, ROLLBACK, TRIAL, CONFIRMATION, DETACHMENT, XDP_SWITCH, UPGRADE, OTHER_LAYOUT];

@@ -1,0 +1,4 @@
+//! See `src/journal.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| netpol_fuzz::journal::run(bytes));

@@ -1,0 +1,5 @@
+# expects: networking.firewall is a second firewall that denies by default
+{
+  settings.enable = true;
+  system.networking.firewall.enable = true;
+}

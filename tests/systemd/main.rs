@@ -1,0 +1,7 @@
+//! The service as it is shipped: installed by `make install`, run by a real systemd that boots it in namespaces of its own.
+
+mod lifecycle;
+mod machine;
+mod reload;
+mod traffic;
+mod unit;
