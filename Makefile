@@ -37,9 +37,10 @@ test: test-programs
 test-programs: build
 	$(CARGO) build --locked -p netpol-ebpf --features other-abi
 	install -D target/debug/netpol-ebpf $(OTHER)
+	chown --reference=target/debug/netpol-ebpf $(dir $(OTHER)) $(OTHER)
 	$(CARGO) test --workspace --locked --no-run
 
-# The long forms of tests that `make test` shortens: all 10,000 reloads, every call, minutes without a daemon. About an hour and a half.
+# The long forms of tests that `make test` shortens: 10,000 reloads, a fault at every single call, minutes without a daemon. Hours.
 soak-reloads: test-programs
 	NETPOL_SOAK=1 NETPOL_BIN=$(abspath $(BIN)) NETPOL_OTHER_BIN=$(abspath $(OTHER)) $(CARGO) --root test -p netpol-ebpf --lib --locked \
 		crash_tests -- --nocapture

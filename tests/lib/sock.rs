@@ -8,7 +8,7 @@ use crate::machine;
 use crate::ns::Namespace;
 
 /// Long enough for any packet that is let through, short enough for many that are not.
-const PATIENCE: Duration = Duration::from_millis(400);
+pub const PATIENCE: Duration = Duration::from_millis(400);
 
 /// A listening socket in a namespace.
 pub fn listen(namespace: &Namespace, at: SocketAddr) -> TcpListener {

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use netpol_tests::Family;
 use netpol_tests::sock::{self, Connection};
+use netpol_tests::{Family, machine};
 
 use crate::machine::Machine;
 
@@ -36,7 +36,7 @@ impl Denied {
 impl Machine {
     fn udp(&self, at: SocketAddr) -> UdpSocket {
         let socket = self.inside(|| UdpSocket::bind(at)).unwrap_or_else(|e| panic!("bind {at}: {e}"));
-        socket.set_read_timeout(Some(sock::PATIENCE)).expect("a read timeout");
+        socket.set_read_timeout(Some(machine::patience(sock::PATIENCE))).expect("a read timeout");
         socket
     }
 

@@ -67,6 +67,25 @@ fn offset_in(text: &str) -> i64 {
     numbers.map(|(seconds, nanoseconds)| seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)).next().unwrap_or(0)
 }
 
+/// Leaves these signals to threads that run already: the calling thread, and those that it starts from now on, are not interrupted
+/// by them. The kernel gives up the loading of a program when a signal comes.
+pub fn leave_signals_to_others(signals: &[i32]) -> Result<()> {
+    // SAFETY: all-zero is a valid `sigset_t`.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` is valid for writes, and for reads during the last call, which is given no place for the former mask.
+    let answer = unsafe {
+        libc::sigemptyset(&mut set);
+        signals.iter().for_each(|signal| {
+            libc::sigaddset(&mut set, *signal);
+        });
+        libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut())
+    };
+    if answer == 0 {
+        return Ok(());
+    }
+    Err(Error::System { what: "block signals".into(), source: io::Error::from_raw_os_error(answer) })
+}
+
 /// Whether a path lies on a bpffs.
 pub fn is_bpffs(path: &Path) -> Result<bool> {
     let name = c_path(path)?;

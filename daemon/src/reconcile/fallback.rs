@@ -123,7 +123,7 @@ fn noted_trial(directories: &Directories) -> Option<[u8; 32]> {
         Err(error) => error.to_string(),
     };
     error!("{}: {why}; what the policy directory holds counts as rolled back until `netpol-ebpf apply`", path.display());
-    let mut snapshot = source::read(&directories.config).ok()?;
+    let mut snapshot = source::read(&directories.config, Trust::Own).ok()?;
     check(&mut snapshot, Origin::Directory).ok().map(|candidate| candidate.digest)
 }
 

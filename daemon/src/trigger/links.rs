@@ -11,8 +11,8 @@ use netlink_sys::{Socket, SocketAddr};
 
 /// `RTMGRP_LINK` of linux/rtnetlink.h.
 const GROUP_LINK: u32 = 1;
-/// `RTMGRP_TC`.
-const GROUP_FILTERS: u32 = 8;
+/// `RTMGRP_TC`: qdiscs and filters. Where the kernel has no TCX, anybody with `tc` can take our programs off with their qdisc.
+const GROUP_TC: u32 = 8;
 /// Routes of both families, nexthop objects (`RTNLGRP_NEXTHOP`), and what takes routes along without a message of their own: links
 /// that go down, addresses that go.
 const GROUPS_ROUTE: u32 = 0x40 | 0x400 | 1 << 31 | GROUP_LINK | 0x10 | 0x100;
@@ -46,7 +46,7 @@ pub fn watch(notify: impl Fn() + Send + 'static) -> io::Result<LinkWatch> {
 
 /// The same for queueing disciplines and their filters.
 pub fn watch_filters(notify: impl Fn() + Send + 'static) -> io::Result<LinkWatch> {
-    subscribe("filters", GROUP_FILTERS, move |_socket| notify())
+    subscribe("filters", GROUP_TC, move |_socket| notify())
 }
 
 /// The same for routes: `notify` is called when a swarm of changes has come to rest, and at least every 80 ms until it has.
@@ -129,6 +129,20 @@ mod tests {
         assert!(ip(&["link", "del", "np0"]));
         receiver.recv_timeout(Duration::from_secs(5)).unwrap();
         assert!(!watch.has_ended());
+    }
+
+    #[test]
+    fn qdisc_that_somebody_deletes_is_told() {
+        needs_root!();
+        let _namespace = Namespace::enter();
+        let tc = |verb: &str| {
+            Command::new("timeout").args(["5", "tc", "qdisc", verb, "dev", "lo", "clsact"]).status().is_ok_and(|s| s.success())
+        };
+        assert!(tc("add"));
+        let (sender, receiver) = mpsc::channel();
+        let _watch = watch_filters(move || sender.send(()).unwrap_or_default()).unwrap();
+        assert!(tc("del"));
+        receiver.recv_timeout(Duration::from_secs(5)).unwrap();
     }
 
     #[test]

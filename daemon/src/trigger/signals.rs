@@ -8,13 +8,18 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::{Bell, Trigger};
+use crate::kernel;
+
+const SIGNALS: [i32; 3] = [SIGHUP, SIGTERM, SIGINT];
 
 /// Starts the thread. A storm of one signal is one trigger, until the loop has taken it.
+///
+/// Called first: the thread that calls this, and all that it starts later, are not interrupted by these signals any more.
 ///
 /// # Errors
 /// When the handlers cannot be installed or the thread cannot start.
 pub fn watch(send: Sender<Trigger>) -> io::Result<()> {
-    let mut signals = Signals::new([SIGHUP, SIGTERM, SIGINT])?;
+    let mut signals = Signals::new(SIGNALS)?;
     thread::Builder::new().name("signals".into()).spawn(move || {
         let reload = Bell::new(Trigger::Reload, send.clone());
         for signal in signals.forever() {
@@ -24,5 +29,6 @@ pub fn watch(send: Sender<Trigger>) -> io::Result<()> {
             }
         }
     })?;
-    Ok(())
+    // A storm must not interrupt the loop in what it is doing, again and again. The thread above takes them all.
+    kernel::leave_signals_to_others(&SIGNALS).map_err(io::Error::other)
 }

@@ -30,7 +30,7 @@ pub struct Plan {
     pub frames: usize,
 }
 
-fn number(variable: &str) -> Option<u64> {
+pub fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 

@@ -1,6 +1,6 @@
 //! The laws of a reload.
 
-use super::super::observed::{GenerationFacts, GenerationWord, GuardObserved, XdpObserved};
+use super::super::observed::{GenerationFacts, GenerationWord, GuardObserved, TcAttachment, TcObserved, XdpObserved};
 use super::super::{Options, Place, plan, plan_with, restored, rollback, warnings};
 use super::undo::running;
 use super::*;
@@ -205,6 +205,19 @@ fn programs_of_other_bytes_are_exchanged_never_detached() {
     assert_eq!(actions.iter().filter(|action| matches!(action, Action::Switch { .. })).count(), 4);
     assert_eq!(actions.iter().filter(|action| matches!(action, Action::SwitchXdp { .. })).count(), 1);
     assert!(!actions.iter().any(|action| matches!(action, Action::Detach { .. } | Action::DetachXdp { .. })));
+    settled(&observed, &wanted);
+}
+
+#[test]
+fn where_nothing_of_ours_runs_yet_programs_of_another_layout_judge_until_the_commit() {
+    let (mut observed, wanted) = (fresh(&[1, 2]), ruleset(1, &[1, 2]));
+    let link = observed.links.get_mut(&1).unwrap();
+    let theirs = |program| Some(TcObserved { attachment: TcAttachment::Clsact, variant: None, program, ahead: 0, contested: false });
+    (link.ingress, link.egress) = (theirs(51), theirs(52));
+    let actions = reach(&mut observed, &wanted, Options::default());
+    let commit = position(&actions, is_commit);
+    let exchanges: Vec<usize> = (0..actions.len()).filter(|&n| matches!(actions[n], Action::Switch { .. })).collect();
+    assert!(exchanges.len() == 2 && exchanges.iter().all(|n| *n > commit), "{actions:#?}");
     settled(&observed, &wanted);
 }
 

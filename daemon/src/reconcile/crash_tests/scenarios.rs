@@ -271,7 +271,6 @@ pub(super) const UPGRADE: Scenario = Scenario {
     operate: start,
     same_verdicts: true,
     may_end_between: true,
-    ..PLAIN
 };
 
 /// What is pinned has another layout: an upgrade or downgrade over a change of `NP_ABI`.
@@ -285,7 +284,6 @@ pub(super) const OTHER_LAYOUT: Scenario = Scenario {
     operate: start,
     same_verdicts: true,
     may_end_between: true,
-    ..PLAIN
 };
 
 pub(super) fn tree(world: &World) -> std::path::PathBuf {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use crate::kernel::lifecycle::Bench;
 use crate::kernel::{faults, witness};
 use crate::plan;
-use crate::reconcile::{Directories, Reconciler};
+use crate::reconcile::{Directories, Reconciler, Ways};
 
 /// Interfaces that may be there.
 const LINKS: [&str; 3] = ["np0", "np1", "np2"];

@@ -16,7 +16,7 @@ use log::debug;
 use serde_json::Value;
 
 use super::super::Trigger;
-use super::{Reply, Response, socket_path, write_line};
+use super::{Reply, Request, Response, socket_path, write_line};
 
 /// Longest request line: `set replace` brings a whole list, in which each end of a line takes two bytes.
 const LONGEST_REQUEST: u64 = 2 * crate::source::MAX_SET_FILE + 4096;

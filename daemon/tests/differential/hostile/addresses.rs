@@ -45,6 +45,11 @@ fn impossible() -> Vec<Row> {
     let later = sent(("224.0.0.1", HERE), UDP, &Ip { fragment: Some((1, 24, false)), ..Ip::default() }, &[0; 8]);
     let nowhere = sent(("0.0.0.0", HERE), UDP, &Ip { fragment: Some((1, 24, false)), ..Ip::default() }, &[0, 68, 0, 67, 0, 0, 0, 0]);
     rows.extend([packet(short, "loopback_address"), packet(later, "multicast_source"), packet(nowhere, "unspecified_source")]);
+    // A header that is cut short excuses nobody.
+    rows.extend(
+        (4..8).map(|length| packet(plain(("0.0.0.0", "255.255.255.255"), UDP, &ports((68, 67), 16)[..length]), "unspecified_source")),
+    );
+    rows.extend((1..4).map(|length| packet(plain(("::", "ff02::2"), ICMPV6, &[135, 0, 0, 0][..length]), "unspecified_source")));
     // Who may have no address yet (RFC 2131, 4862, 3590), and who may not.
     rows.extend([
         packet(plain(("0.0.0.0", "255.255.255.255"), UDP, &ports((68, 67), 16)), "ok"),

@@ -219,8 +219,8 @@ fn tear(name: &str, policies: &str) {
         return;
     }
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-    let seed = crate::number("NETPOL_SEED").unwrap_or_else(now);
-    let wanted = crate::number("NETPOL_FRAMES").map_or(FRAMES, |frames| frames as usize);
+    let seed = crate::lanes::number("NETPOL_SEED").unwrap_or_else(now);
+    let wanted = crate::lanes::number("NETPOL_FRAMES").map_or(FRAMES, |frames| frames as usize);
     println!("{name}: NETPOL_SEED={seed}");
     let (mut bench, corpus, start) = (Bench::new(name, ROOM), super::corpus(), Instant::now());
     let mut random = Random::new(seed);

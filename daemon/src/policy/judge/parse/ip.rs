@@ -122,11 +122,12 @@ fn finish(mut header: Header<'_>, device: DeviceKind) -> Result<Whole, Reason> {
     Ok((IpPacket { source, destination, protocol, hop_limit, fragment, l4 }, neighbour))
 }
 
-/// Whether the packet is one of those that have no source address yet: DHCP, neighbour discovery, MLD.
+/// Whether the packet is one of those that have no source address yet: DHCP, neighbour discovery, MLD. One whose header is cut short is
+/// none of them.
 fn may_be_unspecified(header: &Header<'_>) -> bool {
     match header.source {
-        IpAddr::V4(_) => header.protocol == UDP && long(header.payload, 0) == Some(68 << 16 | 67),
-        IpAddr::V6(_) => header.protocol == ICMPV6 && header.payload.first().copied().is_some_and(icmpv6_without_source),
+        IpAddr::V4(_) => header.protocol == UDP && header.payload.len() >= 8 && long(header.payload, 0) == Some(68 << 16 | 67),
+        IpAddr::V6(_) => header.protocol == ICMPV6 && header.payload.len() >= 4 && icmpv6_without_source(header.payload[0]),
     }
 }
 
