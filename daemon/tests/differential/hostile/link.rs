@@ -7,8 +7,11 @@ const TAGGED: &str = "[[rule]]\naction = \"allow\"\nprotocol = \"udp\"\ndestinat
                       [[rule]]\naction = \"allow\"\nvlan = 7\nprotocol = \"udp\"\ndestination = { ports = [54] }\n\
                       [[rule]]\naction = \"allow\"\nvlan = [7, 8]\nprotocol = \"udp\"\ndestination = { ports = [55] }\n";
 
+/// EtherTypes and numbers of tags, the outermost first.
+type Tags = &'static [(u16, u16)];
+
 /// For each stack of tags which port passes: 0 = none, and why not.
-const STACKS: [(&[(u16, u16)], u16, &str); 22] = [
+const STACKS: [(Tags, u16, &str); 22] = [
     (&[], 53, "default"),
     (&[(CTAG, 0)], 53, "default"),
     (&[(STAG, 0)], 53, "default"),

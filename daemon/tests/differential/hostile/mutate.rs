@@ -212,7 +212,7 @@ fn fragment(random: &mut Random, bytes: &mut Vec<u8>, layout: &Layout) {
         mend_length(bytes, layout);
     } else {
         put(bytes, layout.ip + 4, &(id as u16).to_be_bytes());
-        put(bytes, layout.ip + 6, &(offset / 8 | u16::from(more) << 13 | u16::from(random.percent(10)) << 14).to_be_bytes());
+        put(bytes, layout.ip + 6, &((offset / 8) | (u16::from(more) << 13) | (u16::from(random.percent(10)) << 14)).to_be_bytes());
     }
 }
 
