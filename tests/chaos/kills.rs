@@ -8,10 +8,11 @@ use netpol_tests::{Bench, Daemon, Net, machine};
 use crate::mixture::{Detector, Findings, policy, round};
 
 /// Numbers between 0 and a limit, the same in every run.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
+    /// The next number.
+    pub fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit
     }

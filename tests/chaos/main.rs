@@ -9,6 +9,8 @@ mod kills;
 mod mixture;
 mod one_moment;
 mod reload_flood;
+mod restarts;
 mod set_kills;
 mod tail_calls;
+mod unpinned;
 mod upgrade;

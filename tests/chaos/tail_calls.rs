@@ -1,11 +1,13 @@
 //! A program array that has lost a program: what would have needed it is dropped, counted, and put right by the next look.
 
+use std::path::Path;
 use std::time::Duration;
 
 use netpol_tests::cli::DONE;
 use netpol_tests::flood::Flood;
 use netpol_tests::policy::{allow_port, arriving};
-use netpol_tests::{Bench, Family, Hook, Packet, sys, wait};
+use netpol_tests::residue::files_below;
+use netpol_tests::{Bench, Family, Hook, Packet, sys_bpf, wait};
 
 /// Generations that can exist at once; behind their places stands the epilogue (abi.h).
 const SLOTS: u32 = 4;
@@ -22,9 +24,10 @@ fn emptied(name: &str, place: impl Fn(u64) -> u32) {
     assert!(bench.arrives(&packet(Family::V4, 1, 53)), "allowed before");
     let generation = bench.cli().generation().as_u64().expect("a number");
     let running = Flood::start(&bench.net.src, "eth0", &flood);
-    let array = bench.net.bpffs().join("abi2/maps").join(name);
+    let pinned = files_below(&bench.net.bpffs()).into_iter().find(|pin| pin.ends_with(Path::new("maps").join(name)));
+    let array = pinned.expect("the array is pinned");
     let before = bench.cli().reasons();
-    sys::delete_from_map(&array, place(generation)).expect("the element is there");
+    sys_bpf::delete_from_map(&array, place(generation)).expect("the element is there");
     assert_eq!(bench.through(Hook::Ingress, &observed), 0, "new flows that the rules allow");
     assert_eq!(bench.through(Hook::Ingress, &flood), 0, "what they deny");
     let missed = bench.cli().reasons()["tail_call"] - before["tail_call"];

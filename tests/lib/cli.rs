@@ -1,6 +1,8 @@
 //! The command line of the binary under test, and the reading of its JSON.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Output;
 use std::time::Duration;
@@ -117,6 +119,19 @@ impl Cli<'_> {
     /// The warnings, as one text.
     pub fn warnings(&self) -> String {
         self.status()["warnings"].to_string()
+    }
+
+    /// A page of the metrics that the policy serves on that port of the loopback device; empty where nobody listens.
+    pub fn metrics(&self, port: u16) -> String {
+        let ask = || {
+            let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+            stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+            let mut page = String::new();
+            stream.read_to_string(&mut page)?;
+            Ok::<_, std::io::Error>(page)
+        };
+        self.0.dut.run(ask).unwrap_or_default()
     }
 
     /// Waits until the running generation is another than that.

@@ -39,6 +39,16 @@ impl Daemon {
         Daemon::try_start_by(net, &binary(), &[], |_| ())
     }
 
+    /// [`Daemon::try_start`] with more options.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn try_start_as(net: &Net, options: &[&str]) -> Result<Daemon, String> {
+        Daemon::try_start_under(net, &[], |command| {
+            command.args(options);
+        })
+    }
+
     /// [`Daemon::start`] of another binary.
     pub fn start_of(net: &Net, binary: &Path) -> Daemon {
         Daemon::try_start_of(net, binary).unwrap_or_else(|why| panic!("{} did not become ready: {why}", binary.display()))

@@ -8,6 +8,7 @@
 //! - [`packet`] builds frames, [`wire`] sends and observes them, [`offload`] sends those that are many in one;
 //! - [`sock`] holds ordinary sockets, [`delivered`] sees all that a host's stack takes for its own, [`flood`] sends many frames,
 //!   [`hot`] makes interfaces that come under traffic;
+//! - [`foreign`] attaches programs of another tool;
 //! - [`policy`] and [`place`] write policies, [`moment`] dates; [`machine`] says how slow the machine is;
 //! - [`bench`] puts these together for the usual question: does this packet pass?
 
@@ -18,6 +19,7 @@ pub mod daemon;
 pub mod delivered;
 pub mod family;
 pub mod flood;
+pub mod foreign;
 pub mod held;
 pub mod hot;
 pub mod machine;

@@ -37,11 +37,18 @@ pub struct Net {
     pub dut: Namespace,
     /// Beyond the protected host.
     pub dst: Namespace,
-    name: String,
     home: PathBuf,
+    bpffs: PathBuf,
 }
 
 impl Net {
+    /// The same with a bpffs that is mounted for this world alone.
+    pub fn with_own_bpffs() -> Option<Net> {
+        let mut net = Net::new()?;
+        net.bpffs = net.scratch("bpffs");
+        Some(net)
+    }
+
     /// Makes the world; `None`, said aloud, where this process may not.
     pub fn new() -> Option<Net> {
         if sys::effective_user() != 0 {
@@ -57,7 +64,7 @@ impl Net {
             fs::create_dir_all(home.join(part)).unwrap_or_else(|e| panic!("{}: {e}", home.display()));
         }
         let namespace = |end: &str| Namespace::new(&format!("{name}-{end}"));
-        let net = Net { src: namespace("src"), dut: namespace("dut"), dst: namespace("dst"), name, home };
+        let net = Net { src: namespace("src"), dut: namespace("dut"), dst: namespace("dst"), bpffs: Path::new(BPFFS).join(&name), home };
         net.connect();
         Some(net)
     }
@@ -101,7 +108,7 @@ impl Net {
 
     /// Directory of the daemon's pins.
     pub fn bpffs(&self) -> PathBuf {
-        Path::new(BPFFS).join(&self.name)
+        self.bpffs.clone()
     }
 
     /// Saves a policy file whole, by rename, as careful editors do.
@@ -132,6 +139,9 @@ impl Net {
 
 impl Drop for Net {
     fn drop(&mut self) {
+        if self.bpffs.starts_with(&self.home) {
+            residue::unmount(&self.bpffs);
+        }
         for path in [self.bpffs(), self.home.clone()] {
             residue::remove_tree(&path);
         }
@@ -163,7 +173,7 @@ fn middle(link: &str, net: u8, own: &str, other: &str) -> String {
 }
 
 /// Runs many lines of `ip` in one process.
-pub(crate) fn batch(namespace: &Namespace, lines: &str) {
+pub fn batch(namespace: &Namespace, lines: &str) {
     let mut child =
         namespace.command("ip").args(["-batch", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("nsenter starts");
     child.stdin.take().expect("a pipe").write_all(lines.as_bytes()).expect("ip reads its batch");

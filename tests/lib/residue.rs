@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::net::BPFFS;
 use crate::{ns, say};
@@ -40,11 +40,20 @@ pub fn sweep() {
 fn unmount_below(path: &Path) {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let points = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(Path::new);
-    for point in points.filter(|point| point.starts_with(path) && path.starts_with("/run")) {
-        if !Command::new("umount").arg("-l").arg(point).status().is_ok_and(|status| status.success()) {
-            say::aloud(&format!("{} stays mounted", point.display()));
-        }
+    points.filter(|point| point.starts_with(path) && path.starts_with("/run")).for_each(unmount);
+}
+
+/// Takes a mount away at once, whoever still uses it; none is no fault.
+pub fn unmount(path: &Path) {
+    let status = Command::new("umount").arg("--lazy").arg(path).stderr(Stdio::null()).status();
+    if !status.is_ok_and(|status| status.success()) && is_mounted(path) {
+        say::aloud(&format!("{} stays mounted", path.display()));
     }
+}
+
+fn is_mounted(path: &Path) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    mounts.lines().any(|line| line.split(' ').nth(1).map(Path::new) == Some(path))
 }
 
 /// Removes a directory with everything in it, where it exists.

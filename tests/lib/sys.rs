@@ -7,8 +7,7 @@ use std::fs::File;
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Effective user id of this process.
@@ -56,6 +55,21 @@ pub fn packet_socket(interface: u32, protocol: u16) -> io::Result<OwnedFd> {
     // SAFETY: `address` is a complete sockaddr_ll and `length` is its size.
     check(unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), length) })?;
     Ok(fd)
+}
+
+/// Sends one frame out of an interface by a packet socket that is bound to none.
+///
+/// # Errors
+/// What sendto(2) answers.
+pub fn send_out(socket: &impl AsRawFd, interface: u32, frame: &[u8]) -> io::Result<()> {
+    // SAFETY: sockaddr_ll is a plain C structure for which all zeroes is a valid value.
+    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_ifindex = interface as i32;
+    let length = mem::size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    // SAFETY: the frame is valid for reads of its length, `address` is a complete sockaddr_ll and `length` is its size.
+    let sent = unsafe { libc::sendto(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0, (&raw const address).cast(), length) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// A raw IP socket of one protocol, which receives what the stack delivers to this host.
@@ -190,25 +204,6 @@ pub fn send_multicast_from(socket: &impl AsRawFd, index: u32) -> io::Result<()> 
     check(answer)
 }
 
-/// Deletes an element of a pinned map whose keys are numbers, as a tool of somebody else might.
-///
-/// # Errors
-/// What bpf(2) answers.
-pub fn delete_from_map(pin: &Path, key: u32) -> io::Result<()> {
-    const GET: libc::c_int = 7; // BPF_OBJ_GET: path, descriptor (unused), flags
-    const DELETE: libc::c_int = 3; // BPF_MAP_DELETE_ELEM: descriptor, key, value (unused), flags
-    let path = CString::new(pin.as_os_str().as_encoded_bytes())?;
-    let get = [path.as_ptr() as u64, 0];
-    // SAFETY: the attribute is 16 bytes long and names a NUL-terminated path that outlives the call.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, GET, &raw const get, mem::size_of_val(&get)) } as i32;
-    check(fd)?;
-    // SAFETY: `fd` was just opened and has no other owner.
-    let map = unsafe { OwnedFd::from_raw_fd(fd) };
-    let delete = [map.as_raw_fd() as u64, &raw const key as u64, 0, 0];
-    // SAFETY: the attribute is 32 bytes long and points to a key of the map's size that outlives the call.
-    check(unsafe { libc::syscall(libc::SYS_bpf, DELETE, &raw const delete, mem::size_of_val(&delete)) } as i32)
-}
-
 /// Enlarges a socket's receive buffer beyond the system's limit.
 ///
 /// # Errors
@@ -220,43 +215,34 @@ pub fn receive_buffer(socket: &impl AsRawFd, bytes: i32) -> io::Result<()> {
     check(answer)
 }
 
-/// What is pinned at a path of a bpffs.
+/// Gives a packet socket's frames to the driver past the queueing discipline, and so past tc egress (PACKET_QDISC_BYPASS).
 ///
 /// # Errors
-/// What bpf(2) answers.
-pub fn bpf_pinned(path: &Path) -> io::Result<OwnedFd> {
-    #[repr(C)]
-    struct Get {
-        path: u64,
-        fd: u32,
-        flags: u32,
-    }
-    const OBJ_GET: i32 = 7;
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    bpf(OBJ_GET, &Get { path: path.as_ptr() as u64, fd: 0, flags: 0 })
+/// What setsockopt(2) answers.
+pub fn bypass_tc(socket: &impl AsRawFd) -> io::Result<()> {
+    let on = 1i32;
+    let length = mem::size_of::<i32>() as libc::socklen_t;
+    // SAFETY: the option's value is an i32 and its size is given.
+    let answer =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, (&raw const on).cast(), length) };
+    check(answer)
 }
 
-/// The BPF program of that id.
+/// Makes a tun (bare IP) or tap (Ethernet) device in the calling thread's namespace: what is written to the file arrives on the
+/// device, what leaves by the device is read from the file.
 ///
 /// # Errors
-/// What bpf(2) answers.
-pub fn bpf_program(id: u32) -> io::Result<OwnedFd> {
-    #[repr(C)]
-    struct ById {
-        id: u32,
-        next: u32,
-        flags: u32,
-    }
-    const PROG_GET_FD_BY_ID: i32 = 13;
-    bpf(PROG_GET_FD_BY_ID, &ById { id, next: 0, flags: 0 })
-}
-
-fn bpf<T>(command: i32, attributes: &T) -> io::Result<OwnedFd> {
-    // SAFETY: `attributes` is valid for reads and its size is given; what it points to outlives the call.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), mem::size_of::<T>()) };
-    check(fd as i32)?;
-    // SAFETY: `fd` was just opened and has no other owner.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+/// What open(2) or the ioctl answers.
+pub fn tun(name: &str, tap: bool) -> io::Result<File> {
+    const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
+    let file = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
+    let mut request = [0u8; 40]; // struct ifreq: name, then flags
+    request[..name.len().min(15)].copy_from_slice(&name.as_bytes()[..name.len().min(15)]);
+    let flags = libc::IFF_NO_PI | if tap { libc::IFF_TAP } else { libc::IFF_TUN };
+    request[16..18].copy_from_slice(&(flags as u16).to_ne_bytes());
+    // SAFETY: `request` is as long as the kernel's struct ifreq and valid for reads and writes.
+    check(unsafe { libc::ioctl(file.as_raw_fd(), TUNSETIFF as _, request.as_mut_ptr()) })?;
+    Ok(file)
 }
 
 /// Set by [`note_interrupt`].

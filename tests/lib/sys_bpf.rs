@@ -1,5 +1,5 @@
-//! The few bpf(2) commands with which the bench counts what a daemon holds in the kernel. Beside [`crate::sys`] the only module
-//! with `unsafe`.
+//! The few bpf(2) commands with which the bench counts what a daemon holds in the kernel, and plays another tool. Beside
+//! [`crate::sys`] and [`crate::sys_packet`] the only module with `unsafe`.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
@@ -10,10 +10,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// `enum bpf_cmd` of linux/bpf.h.
+const MAP_DELETE_ELEM: libc::c_long = 3;
+const PROG_LOAD: libc::c_long = 5;
 const OBJ_GET: libc::c_long = 7;
 const PROG_GET_NEXT_ID: libc::c_long = 11;
 const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const PROG_QUERY: libc::c_long = 16;
+const LINK_CREATE: libc::c_long = 28;
+const LINK_DETACH: libc::c_long = 34;
 
 /// Maps that a program may use, at most (`MAX_USED_MAPS`).
 const MOST_MAPS: usize = 64;
@@ -126,4 +131,67 @@ fn query<T>(fd: &OwnedFd, info: &mut T) -> io::Result<()> {
     }
     let mut attributes = Attributes { fd: fd.as_raw_fd() as u32, length: mem::size_of::<T>() as u32, info: info as *mut T as u64 };
     bpf(OBJ_GET_INFO_BY_FD, &mut attributes).map(|_| ())
+}
+
+fn words(low: u32, high: u32) -> u64 {
+    u64::from_ne_bytes([low.to_ne_bytes(), high.to_ne_bytes()].concat().try_into().expect("8 bytes"))
+}
+
+/// Deletes an element of a pinned map whose keys are numbers, as a tool of somebody else might.
+///
+/// # Errors
+/// What bpf(2) answers.
+pub fn delete_from_map(pin: &Path, key: u32) -> io::Result<()> {
+    let map = pinned(pin)?;
+    let mut attributes = [words(map.as_raw_fd() as u32, 0), &raw const key as u64, 0, 0];
+    bpf(MAP_DELETE_ELEM, &mut attributes).map(|_zero| ())
+}
+
+/// Loads a program of a kind (3 = tc, 6 = XDP) that answers every packet with that number.
+///
+/// # Errors
+/// What bpf(2) answers.
+pub fn load_program(kind: u32, answer: i32) -> io::Result<OwnedFd> {
+    // r0 = answer; exit
+    let mut code = [0u8; 16];
+    code[0] = 0xb7;
+    code[4..8].copy_from_slice(&answer.to_ne_bytes());
+    code[8] = 0x95;
+    let mut attributes = [0u64; 18];
+    attributes[..4].copy_from_slice(&[words(kind, 2), code.as_ptr() as u64, c"GPL".as_ptr() as u64, 0]);
+    bpf(PROG_LOAD, &mut attributes).map(owned)
+}
+
+/// Attaches a program to an interface of the calling thread's namespace by a link.
+///
+/// # Errors
+/// What bpf(2) answers.
+pub fn attach_program(program: &OwnedFd, interface: u32, attach_type: u32, flags: u32) -> io::Result<OwnedFd> {
+    let mut attributes = [0u64; 18];
+    attributes[..2].copy_from_slice(&[words(program.as_raw_fd() as u32, interface), words(attach_type, flags)]);
+    bpf(LINK_CREATE, &mut attributes).map(owned)
+}
+
+/// Ids of the programs on a TCX hook of an interface of the calling thread's namespace, in order.
+///
+/// # Errors
+/// What bpf(2) answers.
+pub fn programs_at(interface: u32, attach_type: u32) -> io::Result<Vec<u32>> {
+    let mut ids = [0u32; 64];
+    let mut attributes = [0u64; 18];
+    attributes[..4].copy_from_slice(&[words(interface, attach_type), 0, ids.as_mut_ptr() as u64, words(ids.len() as u32, 0)]);
+    bpf(PROG_QUERY, &mut attributes)?;
+    let count = attributes[3].to_ne_bytes();
+    let count = u32::from_ne_bytes([count[0], count[1], count[2], count[3]]) as usize;
+    Ok(ids[..count].to_vec())
+}
+
+/// Takes the program of a pinned link off at once, whoever holds the link.
+///
+/// # Errors
+/// What bpf(2) answers.
+pub fn force_detach(pin: &Path) -> io::Result<()> {
+    let link = pinned(pin)?;
+    let mut attributes = [words(link.as_raw_fd() as u32, 0)];
+    bpf(LINK_DETACH, &mut attributes).map(|_zero| ())
 }

@@ -38,7 +38,14 @@ impl Sender {
         Sender(Way::Whole(socket(namespace, link, 0)))
     }
 
-    /// The same; but beyond its Ethernet header nothing of a frame lies in the linear part of the skb, as where a card splits headers
+    /// The same past tc egress, as a privileged process can.
+    pub fn bypassing_tc(namespace: &Namespace, link: &str) -> Sender {
+        let socket = socket(namespace, link, 0);
+        sys::bypass_tc(&socket).expect("PACKET_QDISC_BYPASS");
+        Sender(Way::Whole(socket))
+    }
+
+    /// As [`Sender::open`]; but beyond its Ethernet header nothing of a frame lies in the linear part of the skb, as where a card splits headers
     /// from data.
     pub fn of_pages(namespace: &Namespace, link: &str) -> Sender {
         let open = || sys::interface_index(link).and_then(Ring::open);

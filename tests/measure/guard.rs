@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use netpol_tests::flood::Flood;
 use netpol_tests::net::{LEFT_MAC, RIGHT_MAC};
 use netpol_tests::policy::VERSION;
-use netpol_tests::{Bench, Family, Packet, residue, say, sys};
+use netpol_tests::{Bench, Family, Packet, residue, say, sys_bpf};
 
 use crate::alone;
 
@@ -42,8 +42,8 @@ fn field(fd: &impl AsRawFd, name: &str) -> u64 {
 
 /// Runs of the program at a link so far, and the time they took, ns.
 fn runs(link: &Path) -> (u64, u64) {
-    let link = sys::bpf_pinned(link).expect("a pinned link");
-    let program = sys::bpf_program(u32::try_from(field(&link, "prog_id")).expect("an id")).expect("its program");
+    let link = sys_bpf::pinned(link).expect("a pinned link");
+    let program = sys_bpf::program(u32::try_from(field(&link, "prog_id")).expect("an id")).expect("its program");
     (field(&program, "run_cnt"), field(&program, "run_time_ns"))
 }
 

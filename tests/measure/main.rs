@@ -3,6 +3,7 @@
 mod guard;
 mod hot_plug;
 mod limits;
+mod look;
 mod routes;
 mod save_to_enforced;
 mod start;

@@ -2,10 +2,12 @@
 //!
 //! What policies select passes nothing in that time, what they do not select passes everything, and nothing else notices.
 
+use std::fs;
 use std::time::Duration;
 
 use netpol_tests::hot::{Hots, Passed, Sinks, Traffic};
 use netpol_tests::policy::VERSION;
+use netpol_tests::residue::files_below;
 use netpol_tests::sock::{self, Connection};
 use netpol_tests::{Bench, Daemon, Family, say, sys, wait};
 
@@ -86,6 +88,21 @@ fn stopped_service_keeps_the_guard_and_detach_takes_it_off() {
     bench.daemon = Daemon::start(&bench.net);
     stop(&bench);
     assert_eq!(passes_new(&bench, &sinks, "hot"), Passed::NOTHING, "started again");
+}
+
+#[test]
+fn pins_of_the_guard_that_are_removed_under_a_running_daemon_open_nothing_and_come_back() {
+    let Some((mut bench, sinks)) = guarded(&closed("hot", "\"hot*\"")) else { return };
+    let pins = || files_below(&bench.net.bpffs()).into_iter().filter(|pin| pin.to_string_lossy().contains("/guard-")).collect::<Vec<_>>();
+    let before = pins();
+    assert_eq!(before.len(), 4, "IPv4 and IPv6, in and out");
+    stop(&bench);
+    before.iter().for_each(|pin| fs::remove_file(pin).expect("rm"));
+    assert_eq!(passes_new(&bench, &sinks, "hot"), Passed::NOTHING, "unpinned, and the daemon has not seen it");
+    go_on(&bench);
+    wait::until("the pins are back", Duration::from_secs(20), || pins() == before);
+    bench.daemon.kill();
+    assert_eq!(passes_new(&bench, &sinks, "hot"), Passed::NOTHING, "pinned again, the guard outlives the daemon");
 }
 
 #[test]

@@ -21,6 +21,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::plan::observed::TcAttachment;
 use crate::trigger::control::{self, Request, Response};
 
 /// Exit code: done.
@@ -62,10 +63,30 @@ pub struct Common {
     pub json: bool,
 }
 
+/// A way to attach tc programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Attach {
+    Tcx,
+    Clsact,
+}
+
+impl From<Attach> for TcAttachment {
+    fn from(attach: Attach) -> TcAttachment {
+        match attach {
+            Attach::Tcx => TcAttachment::Tcx,
+            Attach::Clsact => TcAttachment::Clsact,
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// The daemon, in the foreground (what the systemd unit starts)
-    Run,
+    Run {
+        /// How tc programs are attached, instead of as is best on this kernel: for tests of the other way
+        #[arg(long, value_enum, hide = true)]
+        attach: Option<Attach>,
+    },
     /// Parse, validate, lint, run the [[test]] blocks; needs no root and no kernel
     Check {
         /// Directory to check instead of --config-dir
@@ -107,7 +128,7 @@ pub fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     let common = cli.common;
     let code = match cli.command {
-        Command::Run => run::run(&common)?,
+        Command::Run { attach } => run::run(&common, attach)?,
         Command::Check { dir } => check::command(dir.as_deref().unwrap_or(&common.config_dir), common.json)?,
         Command::Apply(args) => apply::apply(&common, args)?,
         Command::Confirm => apply::confirm(&common)?,

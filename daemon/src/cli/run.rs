@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Common, DONE, UNREACHABLE, detach};
 use crate::kernel;
-use crate::reconcile::{Directories, Kind, Reconciler};
+use crate::reconcile::{Directories, Kind, Reconciler, Ways};
 use crate::report::{outlet, systemd};
 use crate::trigger::control::{Progress, Reply, Request, Response};
 use crate::trigger::{Bell, Trigger, control, files, links, metrics, signals};
@@ -21,6 +21,11 @@ mod event_log;
 
 /// Containers and machines that policies name are looked for this often: their managers write their files after the interface appears.
 const OWNERS: Duration = Duration::from_secs(1);
+/// Our attachments are looked at this often: others can take a hook's head, or remove a pin, without any event. What they did is to be
+/// put right within a second.
+const LOOK: Duration = Duration::from_millis(400);
+/// They are not looked at sooner than that again, however often filters change.
+const LOOK_REST: Duration = Duration::from_millis(50);
 /// Expired flows are deleted this often.
 const SWEEP: Duration = Duration::from_secs(5);
 /// After a reload that found the files moving, or did its work half.
@@ -33,7 +38,7 @@ const TELL: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// When the first enforcement is not possible at all, or a trigger cannot be set up.
-pub(super) fn run(common: &Common) -> anyhow::Result<u8> {
+pub(super) fn run(common: &Common, attach: Option<super::Attach>) -> anyhow::Result<u8> {
     outlet::detach().context("no thread for the log")?;
     let descriptors = descriptors::raise();
     let offset = kernel::boot_time_offset();
@@ -46,9 +51,10 @@ pub(super) fn run(common: &Common) -> anyhow::Result<u8> {
     let file_watch = files::watch(&common.config_dir, send.clone())?;
     let _link_watch = links::watch(ringing(Bell::new(Trigger::Links, send.clone())))?;
     let _route_watch = links::watch_routes(ringing(Bell::new(Trigger::Routes, send.clone())))?;
+    let _filter_watch = links::watch_filters(ringing(Bell::new(Trigger::Filters, send.clone())))?;
     let directories = Directories { config: common.config_dir.clone(), bpffs: common.bpffs.clone(), state: common.state_dir.clone() };
     let mut service = Service {
-        reconciler: Reconciler::new(directories),
+        reconciler: Reconciler::new(directories, Ways { attach: attach.map(Into::into) }),
         file_watch,
         event_log: None,
         metrics: None,
@@ -58,6 +64,7 @@ pub(super) fn run(common: &Common) -> anyhow::Result<u8> {
         retry_asked: false,
         routes: None,
         routes_rest: Instant::now(),
+        looked: Instant::now(),
     };
     let _lock = lock(&common.runtime_dir)?;
     if let Err(refusal) = service.reconciler.start() {
@@ -104,6 +111,8 @@ struct Service {
     routes: Option<Instant>,
     /// They are not looked at before.
     routes_rest: Instant,
+    /// Our attachments were looked at then.
+    looked: Instant,
 }
 
 impl Service {
@@ -111,11 +120,13 @@ impl Service {
         let patience = systemd::watchdog().map_or(SWEEP, |interval| SWEEP.min(interval / 3));
         let mut swept = Instant::now();
         let mut looked_for_owners = swept;
+        let mut filters = false;
         loop {
             let idle = if self.reconciler.names_owners() { OWNERS.min(patience) } else { patience };
             let usual = if self.retry.is_some() { RETRY } else { idle };
             let wait = self.reconciler.trial_ends_in().map_or(usual, |left| usual.min(left));
             let wait = self.routes.map_or(wait, |due| wait.min(due.saturating_duration_since(Instant::now())));
+            let wait = wait.min((self.looked + if filters { LOOK_REST } else { LOOK }).saturating_duration_since(Instant::now()));
             let mut pending = Pending::default();
             match triggers.recv_timeout(wait) {
                 Ok(trigger) => pending.take(trigger),
@@ -135,6 +146,13 @@ impl Service {
             if looked_for_owners.elapsed() >= OWNERS {
                 looked_for_owners = Instant::now();
                 pending.links |= self.reconciler.owners_moved();
+            }
+            filters |= pending.filters;
+            if self.looked.elapsed() >= if filters { LOOK_REST } else { LOOK } {
+                filters = false;
+                self.reconciler.tell_neighbours();
+                pending.links |= self.reconciler.moved();
+                self.looked = Instant::now();
             }
             systemd::alive();
             if pending.stop {
@@ -326,6 +344,7 @@ fn respond<T: serde::Serialize>(result: crate::kernel::Result<T>) -> Response {
 struct Pending {
     files: bool,
     links: bool,
+    filters: bool,
     routes: bool,
     reload: bool,
     stop: bool,
@@ -337,6 +356,7 @@ impl Pending {
         match trigger {
             Trigger::Files => self.files = true,
             Trigger::Links(_) => self.links = true,
+            Trigger::Filters(_) => self.filters = true,
             Trigger::Routes(_) => self.routes = true,
             Trigger::Reload(_) => self.reload = true,
             Trigger::Stop => self.stop = true,

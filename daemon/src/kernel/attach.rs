@@ -1,6 +1,6 @@
 //! tc programs on hooks, in whichever of the two ways the kernel has.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::error::Result;
 use super::features::Features;
@@ -27,6 +27,28 @@ pub fn switch(way: TcAttachment, pins: &Pins, ifindex: u32, hook: Hook, program:
     match way {
         TcAttachment::Tcx => attach_tcx::switch(pins, ifindex, hook, program),
         TcAttachment::Clsact => attach_clsact::attach(ifindex, hook, program),
+    }
+}
+
+/// Puts our program before those of others again; at no moment is there none. `twin` loads another copy of it where that is needed.
+pub fn take_head(
+    way: TcAttachment,
+    pins: &Pins,
+    (ifindex, hook): (u32, Hook),
+    program: BorrowedFd<'_>,
+    twin: impl FnOnce() -> Result<OwnedFd>,
+) -> Result<()> {
+    match way {
+        TcAttachment::Tcx => attach_tcx::take_head(pins, ifindex, hook, twin()?.as_fd(), program),
+        TcAttachment::Clsact => attach_clsact::take_head(ifindex, hook, program),
+    }
+}
+
+/// Takes off what hangs on a hook in the way that is not used (any more), so that no packet is judged twice.
+pub fn leave_other_way(way: TcAttachment, pins: &Pins, ifindex: u32, hook: Hook) -> Result<()> {
+    match way {
+        TcAttachment::Tcx => attach_clsact::detach(ifindex, hook),
+        TcAttachment::Clsact => attach_tcx::detach(pins, ifindex, hook),
     }
 }
 

@@ -4,6 +4,7 @@
 //! the binary that attached them: what an older binary left runs on until its programs are swept, so there is no moment of neither.
 //! A pinned link of netfilter keeps its network namespace alive.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -43,6 +44,27 @@ const PLACES: [Place; 4] = [
 pub fn attached(pins: &Pins, digest: &str) -> bool {
     let directory = pins.programs(digest);
     PLACES.iter().all(|place| directory.join(place.pin).exists())
+}
+
+/// Whether a pin of that name, beside programs, is a link of a guard.
+pub fn is_pin(name: &str) -> bool {
+    PLACES.iter().any(|place| place.pin == name)
+}
+
+/// Links of the guard by the names of their pins, open.
+pub type Held = BTreeMap<&'static str, OwnedFd>;
+
+/// Takes hold of what is pinned: as long as it is held, a removed pin opens nothing.
+pub fn hold(pins: &Pins, digest: &str) -> Result<Held> {
+    let directory = pins.programs(digest);
+    let pinned = PLACES.iter().map(|place| place.pin).filter(|pin| directory.join(pin).exists());
+    pinned.map(|pin| Ok((pin, bpf::get(&directory.join(pin))?))).collect()
+}
+
+/// Names of those that are held and no longer pinned.
+pub fn unpinned<'h>(held: &'h Held, pins: &Pins, digest: &str) -> impl Iterator<Item = &'static str> + use<'h> {
+    let directory = pins.programs(digest);
+    held.keys().copied().filter(move |pin| !directory.join(pin).exists())
 }
 
 /// Attaches it wherever it is missing.

@@ -81,11 +81,28 @@ pub fn unpin_detached(pins: &Pins) -> Result<()> {
         .try_for_each(|(ifindex, which, _)| pins::unpin(&pins.link(*ifindex, *which)))
 }
 
-/// Programs that run before `program` on the hook.
-pub fn ahead(ifindex: u32, hook: Hook, program: u32) -> Result<usize> {
+/// How many programs run before `program` on the hook; `None` = it is not among them.
+pub fn ahead(ifindex: u32, hook: Hook, program: u32) -> Result<Option<usize>> {
     let order = bpf::tcx_programs(ifindex, attach_type(hook))
         .map_err(|source| Error::System { what: format!("order of programs at {hook:?} of interface {ifindex}"), source })?;
-    Ok(order.iter().position(|id| *id == program).unwrap_or(0))
+    Ok(order.iter().position(|id| *id == program))
+}
+
+/// Puts our program before those of others again. A link cannot move, and no program can stand twice on a hook: a `twin` of it is
+/// attached at the head, takes over the pin in one step, and becomes `program` when the old link is gone. At no moment is there
+/// none; a packet of that moment may be judged twice.
+pub fn take_head(pins: &Pins, ifindex: u32, hook: Hook, twin: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<()> {
+    let what = format!("{hook:?} of interface {ifindex}");
+    let path = pins.link(ifindex, pin_of(hook));
+    let old = bpf::get(&path)?;
+    let failed = |source| Error::System { what: format!("attach at the head of {what}"), source };
+    let new = bpf::link_create(twin, ifindex, attach_type(hook), bpf::F_BEFORE).map_err(failed)?;
+    let beside = pins.link_beside(ifindex, pin_of(hook));
+    pins::unpin(&beside)?;
+    bpf::pin(&new, &beside)?;
+    pins::exchange(&beside, &path)?;
+    bpf::link_detach(&old, &what)?;
+    bpf::link_update(&new, program, &what)
 }
 
 #[cfg(test)]
@@ -107,14 +124,18 @@ mod tests {
         let link = bpf::get(&scratch.pins.link(lo, LinkPin::Ingress)).unwrap();
         let info = bpf::link_info(&link, "t").unwrap();
         assert_eq!(info.ifindex, lo);
-        assert_eq!(ahead(lo, Hook::Ingress, info.program).unwrap(), 0);
+        assert_eq!(ahead(lo, Hook::Ingress, info.program).unwrap(), Some(0));
 
         let other = tc_program();
         switch(&scratch.pins, lo, Hook::Ingress, other.as_fd()).unwrap();
         assert_eq!(bpf::link_info(&link, "t").unwrap().program, bpf::program_id(&other, "t").unwrap());
 
         let before_ours = bpf::link_create(tc_program().as_fd(), lo, bpf::TCX_INGRESS, bpf::F_BEFORE).unwrap();
-        assert_eq!(ahead(lo, Hook::Ingress, bpf::program_id(&other, "t").unwrap()).unwrap(), 1);
+        let place = || ahead(lo, Hook::Ingress, bpf::program_id(&other, "t").unwrap()).unwrap();
+        assert_eq!(place(), Some(1));
+        take_head(&scratch.pins, lo, Hook::Ingress, tc_program().as_fd(), other.as_fd()).unwrap();
+        assert_eq!((place(), bpf::tcx_programs(lo, bpf::TCX_INGRESS).unwrap().len()), (Some(0), 2));
+        assert_eq!(scratch.pins.link_pins().unwrap(), [(lo, LinkPin::Ingress), (lo, LinkPin::Egress)]);
         drop(before_ours);
 
         detach(&scratch.pins, lo, Hook::Ingress).unwrap();

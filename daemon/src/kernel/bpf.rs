@@ -116,6 +116,28 @@ pub fn program_by_id(id: u32) -> Result<OwnedFd> {
     descriptor(unsafe { bpf_sys::bpf_prog_get_fd_by_id(id) }, || format!("open program {id}"))
 }
 
+/// Ids of the maps that a program uses.
+pub fn program_maps(fd: &impl AsRawFd, name: &str) -> Result<Vec<u32>> {
+    let mut ids = [0u32; 64]; // MAX_USED_MAPS of the verifier
+    // SAFETY: all-zero is a valid `bpf_prog_info`.
+    let mut raw: bpf_sys::bpf_prog_info = unsafe { std::mem::zeroed() };
+    raw.nr_map_ids = ids.len() as u32;
+    raw.map_ids = ids.as_mut_ptr() as u64;
+    info(fd.as_raw_fd(), &mut raw, &format!("program `{name}`"))?;
+    Ok(ids.iter().take(raw.nr_map_ids as usize).copied().collect())
+}
+
+/// A map that the kernel has, by id, with the (at most 15) bytes of its name.
+pub fn map_by_id(id: u32) -> Result<(String, OwnedFd)> {
+    // SAFETY: no pointers.
+    let fd = descriptor(unsafe { bpf_sys::bpf_map_get_fd_by_id(id) }, || format!("open map {id}"))?;
+    // SAFETY: all-zero is a valid `bpf_map_info`.
+    let mut raw: bpf_sys::bpf_map_info = unsafe { std::mem::zeroed() };
+    info(fd.as_raw_fd(), &mut raw, &format!("map {id}"))?;
+    let name = raw.name.iter().map(|byte| *byte as u8).take_while(|byte| *byte != 0).collect::<Vec<u8>>();
+    Ok((String::from_utf8_lossy(&name).into_owned(), fd))
+}
+
 /// What a link is like.
 pub fn link_info(fd: &impl AsRawFd, what: &str) -> Result<LinkInfo> {
     let mut raw = RawLinkInfo::default();

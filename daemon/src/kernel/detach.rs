@@ -4,11 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::error::Result;
-use super::features::Features;
 use super::maps::Map;
 use super::pins::{self, Pins};
-use super::{attach, attach_clsact, attach_tcx, bpf, links, sys};
-use crate::plan::observed::TcAttachment;
+use super::{attach_clsact, attach_tcx, bpf, links, sys};
 use crate::policy::model::Hook;
 
 /// Takes everything of ours off all interfaces and deletes every pin. The caller holds the lock. Returns the names of the
@@ -25,13 +23,11 @@ pub fn all(pins: &Pins) -> Result<Vec<String>> {
     for tree in &trees {
         freed.extend(links_of(tree)?);
     }
-    if attach::way(&Features::probe()?) == TcAttachment::Clsact {
-        for ifindex in interfaces.keys() {
-            for hook in [Hook::Ingress, Hook::Egress] {
-                if attach_clsact::attached(*ifindex, hook).is_some() {
-                    attach_clsact::detach(*ifindex, hook)?;
-                    freed.insert(*ifindex);
-                }
+    for ifindex in interfaces.keys() {
+        for hook in [Hook::Ingress, Hook::Egress] {
+            if attach_clsact::attached(*ifindex, hook).is_some() {
+                attach_clsact::detach(*ifindex, hook)?;
+                freed.insert(*ifindex);
             }
         }
     }

@@ -18,11 +18,11 @@ use super::generation::Site;
 use super::pins::{self, LinkPin};
 use super::shared::need;
 use super::{Kernel, Outcome, attach, attach_guard, attach_tcx, attach_xdp, bpf, counters, detach, generation, grace, objects};
-use crate::compile::ruleset::Core;
+use crate::compile::ruleset::{Core, DeviceKind};
 use crate::plan::Action;
 use crate::plan::action::Target;
 use crate::plan::observed::{GenerationWord, TcAttachment};
-use crate::policy::model::XdpMode;
+use crate::policy::model::{Hook, XdpMode};
 use crate::sets::content::Contents;
 
 /// How long packets that began under an older generation may take to end before it is taken apart.
@@ -162,6 +162,14 @@ impl Run<'_> {
             Action::Detach { link, hook, .. } => attach::detach(*way, pins, link.ifindex, *hook),
             Action::Switch { link, hook, variant, .. } => attach::switch(*way, pins, link.ifindex, *hook, programs.tc(*variant, *hook)?),
             Action::SwitchBack { link, hook, to } => attach::switch_to_id(*way, pins, link.ifindex, *hook, *to),
+            Action::TakeHead { link, hook, variant } => {
+                // As it was, it is no worse than before; ours runs, if after others.
+                match self.take_head(link, *hook, *variant) {
+                    Err(error) if bpf::errno(&error) != libc::ENODEV => self.outcome.warnings.push(format!("{action}: {error}")),
+                    other => return other,
+                }
+                Ok(())
+            }
             Action::AttachXdp { link, mode } => self.attach_xdp(link, *mode),
             Action::DetachXdp { link, .. } => self.detach_xdp(link),
             Action::SwitchXdp { link, .. } => attach_xdp::switch(pins, link.ifindex, programs.get(objects::XDP)?),
@@ -216,6 +224,12 @@ impl Run<'_> {
             self.waited = true;
         }
         generation::remove(&self.kernel.pins, &self.kernel.maps, number)
+    }
+
+    fn take_head(&self, link: &Target, hook: Hook, variant: DeviceKind) -> Result<()> {
+        let Kernel { pins, maps, programs, way, .. } = self.kernel;
+        let twin = || objects::load_twin(objects::tc_main(variant, hook), &|name| maps.get(name).map(AsFd::as_fd));
+        attach::take_head(*way, pins, (link.ifindex, hook), programs.tc(variant, hook)?, twin)
     }
 
     /// Another layout's programs judge until this moment, beside ours: they go before what they need.

@@ -271,7 +271,9 @@ pub fn facts(pins: &Pins, shared: &Maps, objects_digest: &str, number: u32) -> R
     let contents: Option<abi::np_meta> = if meta.exists() { Map::open(META, &meta)?.get(&0u32)? } else { None };
     let index = slot_of(number);
     let slot = slot(shared, index)?;
-    let whole = contents.filter(|_| slot.generation == number);
+    // What others have unpinned is not whole any more.
+    let sound = slot.generation == number && is_pinned(pins, number)?;
+    let whole = contents.filter(|_| sound);
     // An empty place drops every packet that needs it; a new generation has its own.
     let places = [pins.shared("tc_programs"), pins.shared("xdp_programs")];
     let installed = places.iter().map(|array| objects::installed(array, index)).collect::<Result<Vec<_>>>()?;
@@ -282,6 +284,14 @@ pub fn facts(pins: &Pins, shared: &Maps, objects_digest: &str, number: u32) -> R
         deadline: if slot.generation == number { slot.deadline } else { 0 },
         programs_current: complete && directory.join(format!("objects-{objects_digest}")).exists(),
     })
+}
+
+/// Whether every map of a generation is still pinned.
+pub fn is_pinned(pins: &Pins, number: u32) -> Result<bool> {
+    let names = pins::names(&pins.generation(number))?;
+    let there = |name: &str| names.binary_search_by(|other| other.as_str().cmp(name)).is_ok();
+    let specs = MAPS.iter().filter(|spec| spec.scope == Scope::Generation).map(|spec| spec.name);
+    Ok(specs.chain([NAMES, META]).all(there))
 }
 
 /// The three counter maps of a generation, opened by their pins.

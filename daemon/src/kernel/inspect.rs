@@ -44,7 +44,7 @@ pub fn inspect(bpffs: &Path) -> Result<Option<Inspection>> {
     let slot = super::generation::slot(&maps, super::generation::slot_of(word.running))?;
     let pending = word.former != 0 && slot.generation == word.running && slot.deadline > super::boot_time();
     let way = attach::way(&Features::probe()?);
-    let view = View { pins: &pins, maps: &maps, programs: None, way, guard: false };
+    let view = View { pins: &pins, maps: &maps, programs: None, way, guard: false, watch: None };
     let mut found = observe::attachments(&view, &links::list()?)?;
     found.retain(|_, link| link.attached());
     let records = observe::records(&maps)?;

@@ -384,8 +384,7 @@ fn xdp_is_attached_flagged_exchanged_and_taken_off() {
 fn clsact_serves_where_tcx_is_missing() {
     needs_root!();
     let bench = Bench::new("clsact-life");
-    let features = Features::probe().unwrap();
-    let open = || Kernel::open_with(&bench.scratch.path, 1024, 512, features.clone(), TcAttachment::Clsact).unwrap();
+    let open = || Kernel::open_by(&bench.scratch.path, 1024, 512, Some(TcAttachment::Clsact)).unwrap();
     let mut kernel = open();
     let deny = ruleset_of(&kernel, &["np0"]);
     reach(&mut kernel, &deny);

@@ -12,7 +12,7 @@ use super::netlink::{Netlink, attributes, u16_at, u32_at};
 use crate::compile::ruleset::{DeviceKind, LinkFacts};
 
 /// One interface.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Interface {
     /// Kernel's index.
     pub ifindex: u32,
@@ -24,6 +24,14 @@ pub struct Interface {
     pub peer_namespace: Option<i32>,
     /// XDP program's id and whether it runs in the driver.
     pub xdp: Option<(u32, bool)>,
+    /// `vlan`, `bridge`, …; empty = a device of its own.
+    pub kind: String,
+    /// The device that it is made of.
+    pub on: Option<u32>,
+    /// VLAN id of a `vlan` device.
+    pub vid: Option<u16>,
+    /// The bridge, bond or the like that it is a member of.
+    pub master: Option<u32>,
 }
 
 impl Interface {
@@ -54,6 +62,12 @@ const ARPHRD_IP6GRE: u16 = 823;
 pub(super) const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_LINK: u16 = 5;
+const IFLA_MASTER: u16 = 10;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_VLAN_ID: u16 = 1;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_XDP: u16 = 43;
 const IFLA_XDP_ATTACHED: u16 = 2;
@@ -89,17 +103,31 @@ fn accepts_router_advertisements(name: &str) -> bool {
 
 /// Body of RTM_NEWLINK: `struct ifinfomsg` (family, pad, type, index, flags, change), then attributes.
 pub(super) fn parse_link(body: &[u8]) -> Option<Interface> {
-    let mut link =
-        Interface { ifindex: u32_at(body, 4)?, name: String::new(), hardware: u16_at(body, 2)?, peer_namespace: None, xdp: None };
+    let mut link = Interface { ifindex: u32_at(body, 4)?, hardware: u16_at(body, 2)?, ..Interface::default() };
     for (kind, value) in attributes(body.get(16..)?) {
         match kind {
             IFLA_IFNAME => link.name = String::from_utf8_lossy(value).trim_end_matches('\0').to_string(),
             IFLA_LINK_NETNSID => link.peer_namespace = value.try_into().ok().map(i32::from_ne_bytes),
             IFLA_XDP => link.xdp = parse_xdp(value),
+            IFLA_LINK => link.on = u32_at(value, 0),
+            IFLA_MASTER => link.master = u32_at(value, 0),
+            IFLA_LINKINFO => parse_info(value, &mut link),
             _ => {}
         }
     }
     Some(link)
+}
+
+fn parse_info(nested: &[u8], link: &mut Interface) {
+    for (kind, value) in attributes(nested) {
+        match kind {
+            IFLA_INFO_KIND => link.kind = String::from_utf8_lossy(value).trim_end_matches('\0').to_string(),
+            IFLA_INFO_DATA if link.kind == "vlan" => {
+                link.vid = attributes(value).find(|(kind, _)| *kind == IFLA_VLAN_ID).and_then(|(_, value)| u16_at(value, 0));
+            }
+            _ => {}
+        }
+    }
 }
 
 fn parse_xdp(nested: &[u8]) -> Option<(u32, bool)> {
@@ -134,7 +162,7 @@ mod tests {
         let link = parse_link(&body).unwrap();
         assert_eq!(
             link,
-            Interface { ifindex: 7, name: "eth0".into(), hardware: libc::ARPHRD_ETHER, peer_namespace: None, xdp: Some((9, false)) }
+            Interface { ifindex: 7, name: "eth0".into(), hardware: libc::ARPHRD_ETHER, xdp: Some((9, false)), ..Interface::default() }
         );
         assert_eq!(link.device(), Some(DeviceKind::Ethernet));
     }

@@ -80,6 +80,12 @@ impl AsFd for Map {
     }
 }
 
+impl From<Map> for OwnedFd {
+    fn from(map: Map) -> OwnedFd {
+        map.fd
+    }
+}
+
 fn result(value: i32) -> io::Result<()> {
     if value < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
@@ -110,6 +116,12 @@ impl Map {
     /// Opens a pinned one.
     pub fn open(name: &str, path: &Path) -> Result<Map> {
         let fd = bpf::get(path)?;
+        let facts = bpf::map_facts(&fd, name)?;
+        Ok(Map { name: name.into(), facts, fd })
+    }
+
+    /// Takes over one that is open.
+    pub fn adopt(name: &str, fd: OwnedFd) -> Result<Map> {
         let facts = bpf::map_facts(&fd, name)?;
         Ok(Map { name: name.into(), facts, fd })
     }

@@ -31,11 +31,13 @@ mod libbpf;
 pub(crate) mod lifecycle;
 mod links;
 mod maps;
+mod mend;
 mod netlink;
 mod netns;
 mod objects;
 mod observe;
 mod pins;
+mod recover;
 mod route_tables;
 mod routes;
 #[cfg(test)]
@@ -51,6 +53,7 @@ pub(crate) mod tests;
 mod told;
 #[cfg(test)]
 mod verdicts;
+mod watch;
 #[cfg(test)]
 pub(crate) mod witness;
 mod writers;
@@ -115,7 +118,12 @@ pub struct Kernel {
     warnings: Vec<String>,
     /// What the maps of routes hold; `None` = not looked at yet, or half written.
     routes: Option<Held>,
-    _lock: OwnedFd,
+    watch: watch::Watch,
+    /// What the looks compare with is what the last execution left.
+    settled: bool,
+    /// Nothing hangs on any interface in the way that this kernel is not used in.
+    one_way: bool,
+    lock: OwnedFd,
 }
 
 impl Kernel {
@@ -123,19 +131,21 @@ impl Kernel {
     ///
     /// `connections` and `half_open` are the capacities of the flow tables; tables that exist keep theirs (see [`Kernel::warnings`]).
     pub fn open(bpffs: &Path, connections: u32, half_open: u32) -> Result<Kernel> {
-        let features = Features::probe()?;
-        let way = attach::way(&features);
-        Kernel::open_with(bpffs, connections, half_open, features, way)
+        Kernel::open_by(bpffs, connections, half_open, None)
     }
 
-    fn open_with(bpffs: &Path, connections: u32, half_open: u32, features: Features, way: TcAttachment) -> Result<Kernel> {
+    /// The same with tc programs attached in that way; `None` = as is best on this kernel.
+    pub fn open_by(bpffs: &Path, connections: u32, half_open: u32, way: Option<TcAttachment>) -> Result<Kernel> {
+        let features = Features::probe()?;
         features.require()?;
+        let way = way.unwrap_or_else(|| attach::way(&features));
         sys::lift_memlock();
         pins::ensure_bpffs(bpffs)?;
         let lock = pins::lock(bpffs)?;
         let pins = pins::Pins::new(bpffs);
+        pins.forget_successors()?;
         let mut warnings = Vec::new();
-        shared::set_damaged_aside(&pins, &mut warnings)?;
+        shared::replace_missing(&pins, &mut warnings)?;
         shared::claim_namespace(&pins, &mut warnings)?;
         let maps = shared::open_maps(&pins, connections, half_open, &mut warnings)?;
         let programs = shared::Programs::open(&pins, &maps)?;
@@ -144,7 +154,9 @@ impl Kernel {
             warnings.push(format!("no guard: {open}; netfilter programs (CONFIG_NETFILTER_BPF_LINK): {}", features.netfilter));
         }
         let cell = sys::Word::map(shared::need(&maps, "generation")?)?;
-        let kernel = Kernel { pins, maps, programs, cell, way, features, warnings, routes: None, _lock: lock };
+        let watch = watch::Watch::default();
+        let kernel =
+            Kernel { pins, maps, programs, cell, way, features, warnings, routes: None, watch, settled: false, one_way: false, lock };
         attach_tcx::unpin_detached(&kernel.pins)?;
         for number in kernel.present() {
             sets::finish_exchanges(&kernel.pins, number)?;
@@ -190,8 +202,8 @@ impl Kernel {
 
     /// What is there.
     pub fn observe(&self) -> Result<Observed> {
-        let guard = self.features.netfilter.is_yes();
-        let view = observe::View { pins: &self.pins, maps: &self.maps, programs: Some(&self.programs), way: self.way, guard };
+        let (programs, watch, guard) = (Some(&self.programs), Some(&self.watch), self.features.netfilter.is_yes());
+        let view = observe::View { pins: &self.pins, maps: &self.maps, programs, way: self.way, guard, watch };
         observe::observe(&view, self.word())
     }
 
@@ -202,7 +214,17 @@ impl Kernel {
         for (table, entries) in [("connections", wanted.core.connections), ("half_open", wanted.core.half_open)] {
             self.warnings.extend(shared::size_warning(shared::need(&self.maps, table)?, entries));
         }
-        executor::execute(self, Some(Material { core: &wanted.core, contents }), actions)
+        for action in actions {
+            if let Action::TakeHead { link, hook, .. } = action {
+                self.watch.takes_head(link.ifindex, *hook);
+            }
+        }
+        let done = executor::execute(self, Some(Material { core: &wanted.core, contents }), actions);
+        // Most events of interfaces change nothing of ours: then what the looks compare with stays.
+        if !actions.is_empty() || !self.settled {
+            self.settle(done.is_ok().then_some(wanted));
+        }
+        done
     }
 
     /// Takes the firewall off all interfaces and deletes every pin. Returns the names of the interfaces it was taken off.
@@ -253,6 +275,7 @@ impl Kernel {
             return Ok(None);
         }
         executor::execute(self, None, &actions)?;
+        self.settle(None);
         Ok(Some(self.word()))
     }
 

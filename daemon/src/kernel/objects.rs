@@ -65,6 +65,12 @@ pub fn load_shared<'m>(maps: ByName<'_, 'm>, pinned: &dyn Fn(&str) -> Option<Pat
     Ok(programs)
 }
 
+/// Loads one more copy of a tc program that all generations share.
+pub fn load_twin<'m>(program: &str, maps: ByName<'_, 'm>) -> Result<OwnedFd> {
+    let found = libbpf::load_sched_cls(TC_MAIN.name, TC_MAIN.bytes, maps)?.into_iter().find(|(name, _)| name == program);
+    found.map(|(_, fd)| fd).ok_or_else(|| Error::Inconsistent(format!("there is no program `{program}`")))
+}
+
 /// Loads a generation's policy programs: (tc, XDP).
 pub fn load_policy<'m>(maps: ByName<'_, 'm>, pinned: &dyn Fn(&str) -> Option<PathBuf>) -> Result<(OwnedFd, OwnedFd)> {
     let mut tc = libbpf::load_sched_cls(TC_POLICY.name, TC_POLICY.bytes, maps)?;

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use netpol_probes::abi;
 
-use super::error::Result;
+use super::attach_clsact::Filters;
+use super::error::{Error, Result};
 use super::links::Interface;
 use super::pins::{LinkPin, Pins};
 use super::shared::{Maps, Programs, need};
-use super::{attach_clsact, bpf, generation, links, objects, sys};
-use super::{attach_guard, attach_tcx};
+use super::watch::Watch;
+use super::{attach_guard, attach_tcx, bpf, generation, links, objects, sys};
 use crate::plan::observed::{GenerationWord, GuardObserved, LinkObserved, Observed, TcAttachment, TcObserved, XdpObserved};
 use crate::policy::model::Hook;
 
@@ -25,6 +26,8 @@ pub struct View<'a> {
     pub way: TcAttachment,
     /// This kernel has netfilter programs.
     pub guard: bool,
+    /// What was done about programs of others before; `None` = by this process nothing.
+    pub watch: Option<&'a Watch>,
 }
 
 /// Everything.
@@ -76,7 +79,14 @@ pub fn records(maps: &Maps) -> Result<BTreeMap<(u32, u32), abi::np_link>> {
 
 /// By ifindex: every interface, and every pin of one that is gone.
 pub fn attachments(view: &View<'_>, interfaces: &BTreeMap<u32, Interface>) -> Result<BTreeMap<u32, LinkObserved>> {
-    let present = |link: &Interface| LinkObserved { name: link.name.clone(), present: true, xdp: foreign(link), ..LinkObserved::default() };
+    let present = |link: &Interface| LinkObserved {
+        name: link.name.clone(),
+        present: true,
+        kind: link.kind.clone(),
+        master: link.master,
+        xdp: foreign(link),
+        ..LinkObserved::default()
+    };
     let mut found: BTreeMap<u32, LinkObserved> = interfaces.iter().map(|(ifindex, link)| (*ifindex, present(link))).collect();
     let mut pinned = Vec::new();
     for (ifindex, which) in view.pins.link_pins()? {
@@ -96,11 +106,16 @@ pub fn attachments(view: &View<'_>, interfaces: &BTreeMap<u32, Interface>) -> Re
             LinkPin::Xdp => entry.xdp = ours(view, interfaces.get(&ifindex), info.program)?,
         }
     }
+    for entry in found.values_mut() {
+        // Where another link of ours lives, the device is the same: only the one was taken off.
+        entry.dead_pins &= !entry.attached();
+    }
     if view.way == TcAttachment::Clsact {
+        let mut filters = Filters::open()?;
         for ifindex in interfaces.keys() {
             let entry = found.entry(*ifindex).or_default();
-            entry.ingress = clsact(view, *ifindex, Hook::Ingress);
-            entry.egress = clsact(view, *ifindex, Hook::Egress);
+            entry.ingress = clsact(view, &mut filters, *ifindex, Hook::Ingress)?;
+            entry.egress = clsact(view, &mut filters, *ifindex, Hook::Egress)?;
         }
     }
     Ok(found)
@@ -121,14 +136,23 @@ fn ours(view: &View<'_>, link: Option<&Interface>, program: u32) -> Result<XdpOb
 
 fn tcx(view: &View<'_>, ifindex: u32, hook: Hook, program: u32) -> Result<TcObserved> {
     // A device that goes away right now has no order of programs any more; the next look finds its pin dead.
-    let ahead =
-        attach_tcx::ahead(ifindex, hook, program).or_else(|error| if bpf::errno(&error) == libc::ENODEV { Ok(0) } else { Err(error) })?;
-    Ok(TcObserved { attachment: TcAttachment::Tcx, variant: variant(view, program, hook), program, ahead })
+    let ahead = attach_tcx::ahead(ifindex, hook, program).or_else(gone)?;
+    Ok(attached(view, (ifindex, hook), TcAttachment::Tcx, program, ahead.unwrap_or(0)))
 }
 
-fn clsact(view: &View<'_>, ifindex: u32, hook: Hook) -> Option<TcObserved> {
-    let program = attach_clsact::attached(ifindex, hook)?;
-    Some(TcObserved { attachment: TcAttachment::Clsact, variant: variant(view, program, hook), program, ahead: 0 })
+fn clsact(view: &View<'_>, filters: &mut Filters, ifindex: u32, hook: Hook) -> Result<Option<TcObserved>> {
+    let ours = filters.ours(ifindex, hook).or_else(gone)?;
+    Ok(ours.map(|(program, ahead)| attached(view, (ifindex, hook), TcAttachment::Clsact, program, ahead)))
+}
+
+/// Nothing is there of a device that goes away right now.
+fn gone<T>(error: Error) -> Result<Option<T>> {
+    if bpf::errno(&error) == libc::ENODEV { Ok(None) } else { Err(error) }
+}
+
+fn attached(view: &View<'_>, (ifindex, hook): (u32, Hook), attachment: TcAttachment, program: u32, ahead: usize) -> TcObserved {
+    let contested = view.watch.is_some_and(|watch| watch.contested(ifindex, hook));
+    TcObserved { attachment, variant: variant(view, program, hook), program, ahead, contested }
 }
 
 fn variant(view: &View<'_>, program: u32, hook: Hook) -> Option<crate::compile::ruleset::DeviceKind> {

@@ -7,7 +7,7 @@
 //!     maps/                     what all generations share
 //!     programs-<digest>/        main programs and epilogues, by digest of the objects they came from
 //!     generation-<n>/           maps of one generation; `meta` is pinned last, `objects-<digest>` says who built it
-//!     links/<ifindex>-<hook>    TCX and XDP links
+//!     links/<ifindex>-<hook>    TCX and XDP links; with `-new` while one takes the place of another
 //! ```
 //!
 //! A bpffs refuses names with dots. Knows no map by name.
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use netpol_probes::abi;
 
 use super::error::{Error, Result};
-use super::sys;
+use super::{bpf, sys};
 
 /// Root of the bpffs that systemd mounts.
 const SYSTEM_BPFFS: &str = "/sys/fs/bpf";
@@ -104,6 +104,11 @@ impl Pins {
         self.links().join(format!("{ifindex}-{}", which.name()))
     }
 
+    /// Where the successor of a link is pinned until it takes its place.
+    pub fn link_beside(&self, ifindex: u32, which: LinkPin) -> PathBuf {
+        self.links().join(format!("{ifindex}-{}-new", which.name()))
+    }
+
     /// Numbers of the generations that have a directory.
     pub fn generations(&self) -> Result<Vec<u32>> {
         let mut numbers: Vec<u32> = names(&self.abi())?.iter().filter_map(|n| n.strip_prefix("generation-")?.parse().ok()).collect();
@@ -116,6 +121,11 @@ impl Pins {
         let mut pins: Vec<(u32, LinkPin)> = names(&self.links())?.iter().filter_map(|name| parse_link_pin(name)).collect();
         pins.sort_unstable();
         Ok(pins)
+    }
+
+    /// Unpins links that a killed instance left beside those whose place they were to take.
+    pub fn forget_successors(&self) -> Result<()> {
+        names(&self.links())?.iter().filter(|name| name.ends_with("-new")).try_for_each(|name| unpin(&self.links().join(name)))
     }
 
     /// Directories that this instance does not work with: other layouts, programs of other digests. Relative to the base.
@@ -184,6 +194,26 @@ pub fn unpin(path: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Puts a pin in the place of another one, in one step.
+pub fn exchange(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).map_err(|source| Error::System { what: format!("rename {} to {}", from.display(), to.display()), source })
+}
+
+/// Pins everything that is pinned below one directory below another one as well.
+pub fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    ensure_directory(to)?;
+    for name in names(from)? {
+        let (from, to) = (from.join(&name), to.join(&name));
+        if from.is_dir() {
+            copy_tree(&from, &to)?;
+        } else {
+            unpin(&to)?;
+            bpf::pin(&bpf::get(&from)?, &to)?;
+        }
+    }
+    Ok(())
 }
 
 /// Deletes a directory of pins with all that is in it.

@@ -12,7 +12,7 @@ use super::bpf::{self, MapFacts};
 use super::error::{Error, Result};
 use super::maps::Map;
 use super::pins::{self, Pins};
-use super::{detach, objects, sys};
+use super::{detach, objects, recover, sys};
 use crate::compile::ruleset::DeviceKind;
 use crate::policy::model::Hook;
 
@@ -41,11 +41,16 @@ pub fn facts_of(spec: &MapSpec, measured: u32) -> MapFacts {
 /// Adopts or creates every shared map. A flow table of another size is kept, with a warning: its flows are worth more.
 pub fn open_maps(pins: &Pins, connections: u32, half_open: u32, warnings: &mut Vec<String>) -> Result<Maps> {
     let mut maps = Maps::new();
-    for spec in MAPS.iter().filter(|spec| spec.scope == Scope::Shared) {
+    for spec in specs() {
         let measured = if spec.name == "connections" { connections } else { half_open };
         maps.insert(spec.name, open_map(pins, spec, measured, warnings)?);
     }
     Ok(maps)
+}
+
+/// The maps that all generations share.
+pub fn specs() -> impl Iterator<Item = &'static MapSpec> {
+    MAPS.iter().filter(|spec| spec.scope == Scope::Shared)
 }
 
 fn open_map(pins: &Pins, spec: &MapSpec, measured: u32, warnings: &mut Vec<String>) -> Result<Map> {
@@ -107,6 +112,17 @@ impl Programs {
         Ok(Programs { digest, loaded })
     }
 
+    /// Pins again what is no longer pinned; returns the names.
+    pub fn pin_again(&self, pins: &Pins) -> Result<Vec<String>> {
+        let directory = pins.programs(&self.digest);
+        pins::ensure_directory(&directory)?;
+        let missing: Vec<_> = self.loaded.iter().filter(|(name, _)| !directory.join(name).exists()).collect();
+        for (name, (program, _)) in &missing {
+            bpf::pin(program, &directory.join(name))?;
+        }
+        Ok(missing.iter().map(|(name, _)| (*name).to_string()).collect())
+    }
+
     /// Names the objects that they came from.
     pub fn digest(&self) -> &str {
         &self.digest
@@ -138,17 +154,35 @@ impl Programs {
     }
 }
 
-/// Somebody took pins of shared maps away. The programs that are attached still hold those maps, a map made anew they would never
-/// see: what is there judges on until a whole tree has been built beside it and has taken its place.
-pub fn set_damaged_aside(pins: &Pins, warnings: &mut Vec<String>) -> Result<()> {
-    let shared = MAPS.iter().filter(|spec| spec.scope == Scope::Shared).map(|spec| spec.name);
-    let missing: Vec<&str> = shared.chain([NAMESPACE]).filter(|name| !pins.shared(name).exists()).collect();
-    if missing.is_empty() || !pins.has_programs()? {
+/// Somebody took pins of shared maps away while no daemon ran. The programs that are there still hold those maps, a map made anew they
+/// would never see. Those that are found through them are pinned again; where one is not, what is there judges on until a whole tree has
+/// been built beside it and has taken its place.
+pub fn replace_missing(pins: &Pins, warnings: &mut Vec<String>) -> Result<()> {
+    let missing = || specs().map(|spec| spec.name).filter(|name| !pins.shared(name).exists()).collect::<Vec<_>>();
+    if !pins.has_programs()? {
         return Ok(());
     }
-    let (there, aside) = (pins.maps(), pins.set_aside()?);
-    let sentence = "everything is built anew beside what was left, connections begin anew";
-    warnings.push(format!("pins were missing in {} ({}): {sentence} ({aside})", there.display(), missing.join(", ")));
+    if !pins.shared(NAMESPACE).exists() {
+        // No program knows it.
+        warnings.push(format!("the pin of map `{NAMESPACE}` was missing; it is made anew"));
+    }
+    if missing().is_empty() {
+        return Ok(());
+    }
+    let mut in_use = recover::maps_in_use(pins)?;
+    pins::ensure_directory(&pins.maps())?;
+    for name in missing() {
+        if let Some(map) = in_use.remove(name) {
+            bpf::pin(&map, &pins.shared(name))?;
+            warnings.push(format!("the pin of map `{name}` was missing; the programs still had it, and it is pinned again"));
+        }
+    }
+    let lost = missing();
+    if !lost.is_empty() {
+        let (there, aside) = (pins.maps(), pins.set_aside()?);
+        let sentence = "everything is built anew beside what was left, connections begin anew";
+        warnings.push(format!("pins were missing in {} ({}): {sentence} ({aside})", there.display(), lost.join(", ")));
+    }
     Ok(())
 }
 

@@ -4,60 +4,31 @@
 
 use std::collections::BTreeMap;
 
-use netlink_sys::protocols::NETLINK_ROUTE;
-
 use super::error::Result;
-use super::netlink::{Netlink, attributes, u16_at, u32_at};
+use super::links::{self, Interface};
+use crate::compile::ruleset::DeviceKind;
 
-const RTM_NEWLINK: u16 = 16;
-const RTM_GETLINK: u16 = 18;
-const IFLA_LINK: u16 = 5;
-const IFLA_MASTER: u16 = 10;
-const IFLA_LINKINFO: u16 = 18;
-const IFLA_INFO_KIND: u16 = 1;
-const IFLA_INFO_DATA: u16 = 2;
-const IFLA_VLAN_ID: u16 = 1;
-/// `IFF_LOOPBACK`.
-const LOOPBACK: u32 = 0x8;
-/// Bytes of `struct ifinfomsg`.
-const IFINFOMSG: usize = 16;
 /// Devices on devices that are followed.
 const DEPTH: usize = 8;
 
 /// Outer and inner tag; 0 = none.
 pub type Tags = [u16; 2];
 
-/// One interface, as far as it stands on others.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Device {
-    ifindex: u32,
-    loopback: bool,
-    /// `vlan`, `bridge`, …; empty = a device of its own.
-    kind: String,
-    /// The device that it is made of.
-    on: Option<u32>,
-    vid: Option<u16>,
-    /// The bridge, bond or the like that it is a member of.
-    master: Option<u32>,
-}
-
 /// All interfaces.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stacking {
-    devices: BTreeMap<u32, Device>,
+    devices: BTreeMap<u32, Interface>,
 }
 
 impl Stacking {
     /// As rtnetlink tells it.
     pub fn look() -> Result<Stacking> {
-        let told = |kind, body: &[u8]| parse(body).filter(|_| kind == RTM_NEWLINK);
-        let found = Netlink::open(NETLINK_ROUTE, "rtnetlink")?.dump(RTM_GETLINK, &[0; IFINFOMSG], "interfaces", told)?;
-        Ok(Stacking { devices: found.into_iter().map(|device| (device.ifindex, device)).collect() })
+        Ok(Stacking { devices: links::list()? })
     }
 
     /// Whether it is the loopback device.
     pub fn is_loopback(&self, ifindex: u32) -> bool {
-        self.devices.get(&ifindex).is_some_and(|device| device.loopback)
+        self.devices.get(&ifindex).is_some_and(|link| link.device() == Some(DeviceKind::Loopback))
     }
 
     /// The interfaces whose packets are seen at this one, and the tags that they have there; itself first.
@@ -92,42 +63,15 @@ impl Stacking {
     }
 }
 
-/// Body of RTM_NEWLINK: `struct ifinfomsg` (family, pad, type, index, flags, change), then attributes.
-fn parse(body: &[u8]) -> Option<Device> {
-    let mut device = Device { ifindex: u32_at(body, 4)?, loopback: u32_at(body, 8)? & LOOPBACK != 0, ..Device::default() };
-    for (kind, value) in attributes(body.get(IFINFOMSG..)?) {
-        match kind {
-            IFLA_LINK => device.on = u32_at(value, 0),
-            IFLA_MASTER => device.master = u32_at(value, 0),
-            IFLA_LINKINFO => parse_info(value, &mut device),
-            _ => {}
-        }
-    }
-    Some(device)
-}
-
-fn parse_info(nested: &[u8], device: &mut Device) {
-    for (kind, value) in attributes(nested) {
-        match kind {
-            IFLA_INFO_KIND => device.kind = String::from_utf8_lossy(value).trim_end_matches('\0').to_string(),
-            IFLA_INFO_DATA if device.kind == "vlan" => {
-                device.vid = attributes(value).find(|(kind, _)| *kind == IFLA_VLAN_ID).and_then(|(_, value)| u16_at(value, 0));
-            }
-            _ => {}
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::process::Command;
 
-    use super::super::links;
     use super::super::tests::{Namespace, needs_root};
     use super::*;
 
-    fn device(ifindex: u32, kind: &str, on: Option<u32>, vid: Option<u16>, master: Option<u32>) -> (u32, Device) {
-        (ifindex, Device { ifindex, loopback: false, kind: kind.into(), on, vid, master })
+    fn device(ifindex: u32, kind: &str, on: Option<u32>, vid: Option<u16>, master: Option<u32>) -> (u32, Interface) {
+        (ifindex, Interface { ifindex, kind: kind.into(), on, vid, master, ..Interface::default() })
     }
 
     #[test]

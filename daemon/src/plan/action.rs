@@ -136,6 +136,15 @@ pub enum Action {
         /// Kernel's id of the program that was there.
         to: u32,
     },
+    /// Put the attached tc program before those of others again.
+    TakeHead {
+        /// Which interface.
+        link: Target,
+        /// Which hook.
+        hook: Hook,
+        /// Program variant.
+        variant: DeviceKind,
+    },
     /// Attach the XDP program. A refusal is a warning: tc makes the checks then.
     AttachXdp {
         /// Which interface.
@@ -222,7 +231,7 @@ impl Action {
             DetachGuard | RestoreShared { .. } | RestoreRecord { .. } | Disown { .. } | SwitchBack { .. } | SwitchXdpBack { .. } => {
                 return None;
             }
-            RemoveGeneration { .. } | CarryCounters { .. } | ForgetLink { .. } | Sweep { .. } => return None,
+            TakeHead { .. } | RemoveGeneration { .. } | CarryCounters { .. } | ForgetLink { .. } | Sweep { .. } => return None,
         })
     }
 
@@ -238,6 +247,7 @@ impl Action {
             WriteRecord { link, .. } | RestoreRecord { link, .. } | DropRecord { link, .. } => Some(link),
             Adopt { link, .. } | Disown { link } => Some(link),
             Attach { link, .. } | Detach { link, .. } | Switch { link, .. } | SwitchBack { link, .. } => Some(link),
+            TakeHead { link, .. } => Some(link),
             AttachXdp { link, .. } | DetachXdp { link, .. } | SwitchXdp { link, .. } | SwitchXdpBack { link, .. } => Some(link),
             AttachGuard | DetachGuard | InstallShared { .. } | RestoreShared { .. } | BuildGeneration { .. } | RemoveGeneration { .. } => {
                 None
@@ -247,7 +257,8 @@ impl Action {
     }
 }
 
-fn hook_name(hook: Hook) -> &'static str {
+/// `ingress` or `egress`.
+pub fn hook_name(hook: Hook) -> &'static str {
     match hook {
         Hook::Ingress => "ingress",
         Hook::Egress => "egress",
@@ -291,6 +302,7 @@ impl fmt::Display for Action {
             Detach { link, hook, .. } => write!(f, "detach the program from {} of {link}", hook_name(*hook)),
             Switch { link, hook, from, .. } => write!(f, "exchange program {from} at {} of {link}", hook_name(*hook)),
             SwitchBack { link, hook, to } => write!(f, "return to program {to} at {} of {link}", hook_name(*hook)),
+            TakeHead { link, hook, .. } => write!(f, "put our program before others at {} of {link}", hook_name(*hook)),
             AttachXdp { link, mode } => write!(f, "attach the XDP program to {link} ({})", mode_name(*mode)),
             DetachXdp { link, .. } => write!(f, "detach the XDP program from {link}"),
             SwitchXdp { link, from } => write!(f, "exchange XDP program {from} of {link}"),

@@ -181,6 +181,14 @@ fn attach_missing(plan: &LinkPlan, link: &LinkObserved, target: &Target, actions
     }
 }
 
+/// Our programs before those of others, on an interface whose programs are attached.
+pub fn take_heads(plan: &LinkPlan, there: &Observed, actions: &mut Vec<Action>) {
+    let Some(link) = present(plan, there).filter(|link| !link.dead_pins) else { return };
+    let displaced = |hook: &Hook| link.tc(*hook).is_some_and(|tc| tc.ahead > 0 && !tc.contested);
+    let target = target(plan.ifindex, &plan.name);
+    actions.extend(HOOKS.into_iter().filter(displaced).map(|hook| Action::TakeHead { link: target.clone(), hook, variant: plan.device }));
+}
+
 /// XDP of an interface of the running generation. `true`: its record must be written again afterwards.
 fn change_xdp(
     plan: &LinkPlan,

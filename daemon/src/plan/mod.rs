@@ -6,6 +6,7 @@
 pub mod action;
 mod link;
 pub mod observed;
+mod restored;
 mod rollback;
 #[cfg(test)]
 mod tests;
@@ -13,8 +14,9 @@ mod warnings;
 
 pub use action::Action;
 pub use observed::{GenerationWord, GuardObserved, Observed};
+pub use restored::{Place, Restored, restored};
 pub use rollback::rollback;
-pub use warnings::warnings;
+pub use warnings::{uncovered_ports, warnings};
 
 use netpol_probes::abi;
 
@@ -74,6 +76,7 @@ fn extend_running(wanted: &Ruleset, there: &Observed, options: Options, actions:
     for plan in wanted.links.values() {
         link::bring_into_running(plan, wanted.core.adopt, there, generation, actions);
     }
+    wanted.links.values().for_each(|plan| link::take_heads(plan, there, actions));
     for ifindex in link::not_wanted(wanted, there) {
         link::drop_from_running(ifindex, there, generation, actions);
         if !awaits_confirmation {
@@ -117,6 +120,7 @@ fn build_new(wanted: &Ruleset, there: &Observed, options: Options, actions: &mut
     for plan in wanted.links.values() {
         link::settle_xdp(plan, wanted.core.adopt, there, generation, actions);
     }
+    wanted.links.values().for_each(|plan| link::take_heads(plan, there, actions));
     if deadline == 0 {
         for ifindex in link::not_wanted(wanted, there) {
             link::detach(ifindex, there, actions);

@@ -68,6 +68,8 @@ pub struct TcObserved {
     pub program: u32,
     /// Programs that run before ours on this hook and can skip it.
     pub ahead: usize,
+    /// The head was taken back from them too often lately: it is left to them for now.
+    pub contested: bool,
 }
 
 /// What XDP runs on an interface.
@@ -121,6 +123,10 @@ pub enum GuardObserved {
 pub struct LinkObserved {
     /// Current name; empty where the device is gone.
     pub name: String,
+    /// `bridge`, `veth`, …; empty = a device of its own.
+    pub kind: String,
+    /// The bridge, bond or the like that it is a member of.
+    pub master: Option<u32>,
     /// The kernel has an interface of that index. `false`: pins or records are left of one that is gone.
     pub present: bool,
     /// A pin of ours is left whose device is gone (also where another device has that index now).

@@ -16,6 +16,7 @@ pub fn warnings(wanted: &Ruleset, observed: &Observed) -> Vec<String> {
         }
         found.extend(of_xdp(plan, link));
         found.extend(of_cookies(plan, link, observed));
+        found.extend(of_ports(plan, link, wanted, observed));
     }
     found
 }
@@ -24,10 +25,26 @@ fn of_hook(plan: &LinkPlan, link: &LinkObserved, hook: Hook, name: &str) -> Opti
     match link.tc(hook) {
         None => Some(format!("{}: no program is attached to {name}", plan.name)),
         Some(tc) if tc.ahead > 0 => {
-            Some(format!("{}: {} foreign program(s) run before ours at {name} and can let packets pass it", plan.name, tc.ahead))
+            let left = if tc.contested { "; the head was taken back several times, and is left to them for some minutes" } else { "" };
+            Some(format!("{}: {} foreign program(s) run before ours at {name} and can let packets pass it{left}", plan.name, tc.ahead))
         }
         Some(_) => None,
     }
+}
+
+/// Ports of a bridge that no policy is on.
+pub fn uncovered_ports<'a>(ifindex: u32, wanted: &Ruleset, observed: &'a Observed) -> Vec<&'a str> {
+    let bridge = observed.links.get(&ifindex).is_some_and(|link| link.kind == "bridge");
+    let members = observed.links.iter().filter(|(_, link)| bridge && link.present && link.master == Some(ifindex));
+    members.filter(|(port, _)| !wanted.links.contains_key(port)).map(|(_, link)| link.name.as_str()).collect()
+}
+
+/// What a bridge carries from port to port does not pass the bridge's own hooks.
+fn of_ports(plan: &LinkPlan, link: &LinkObserved, wanted: &Ruleset, observed: &Observed) -> Option<String> {
+    let ports = uncovered_ports(plan.ifindex, wanted, observed);
+    let (name, list) = (&link.name, ports.join(", "));
+    (!ports.is_empty())
+        .then(|| format!("{name}: what goes from port to port of this bridge is not judged; no policy is on its ports {list}"))
 }
 
 /// Cookies are given by XDP, and made by the kernel.

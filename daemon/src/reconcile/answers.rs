@@ -1,6 +1,6 @@
 //! Answers to the control socket: facts of the reconciler and of the kernel, put into the forms of `report`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -8,6 +8,7 @@ use super::{Live, Reconciler, Refusal};
 use crate::compile::ruleset::LinkPlan;
 use crate::kernel::{self, CounterTotal, boot_time};
 use crate::plan;
+use crate::plan::action::hook_name;
 use crate::plan::observed::{LinkObserved, Observed, TcAttachment, XdpObserved};
 use crate::policy::model::{Action, Direction, EndpointKind, Hook, Policy, PolicySet};
 use crate::policy::reason::Reason;
@@ -68,6 +69,7 @@ impl Reconciler {
             source: self.live.as_ref().map_or("none", |live| live.origin.word()).into(),
             directory: self.directories.config.display().to_string(),
             uncovered: uncovered(&observed, &interfaces),
+            restored: self.neighbours.restored(),
             interfaces,
             warnings,
             last_error: self.last_error.clone().or_else(|| self.link_error.clone()),
@@ -194,8 +196,17 @@ fn interface(link: &LinkPlan, live: &Live, observed: &Observed, totals: &[Counte
             XdpObserved::None | XdpObserved::Foreign { .. } => "off",
         }
         .into(),
+        foreign_ahead: foreign_ahead(&there),
+        foreign_xdp: matches!(there.xdp, XdpObserved::Foreign { .. }),
+        uncovered_ports: plan::uncovered_ports(link.ifindex, &live.ruleset, observed).into_iter().map(String::from).collect(),
         directions: views(link, live, totals),
     }
+}
+
+/// Hooks at which programs of others run before ours, and how many.
+fn foreign_ahead(link: &LinkObserved) -> BTreeMap<String, usize> {
+    let ahead = |hook| link.tc(hook).map(|tc| tc.ahead).filter(|ahead| *ahead > 0).map(|ahead| (hook_name(hook).to_string(), ahead));
+    [Hook::Ingress, Hook::Egress].into_iter().filter_map(ahead).collect()
 }
 
 /// Interfaces that are there and not under policy.

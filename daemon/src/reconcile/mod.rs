@@ -9,6 +9,7 @@ mod crash_tests;
 mod fallback;
 mod guard;
 mod live;
+mod neighbours;
 mod refusal;
 mod routes;
 mod set_commands;
@@ -32,6 +33,7 @@ use crate::compile::ruleset::{LinkFacts, Ruleset};
 use crate::compile::{self, CompileError};
 use crate::kernel::{self, Kernel, Outcome};
 use crate::owners::{self, Claim, Roots};
+use crate::plan::observed::TcAttachment;
 use crate::plan::{self, Action};
 use crate::policy::model::{OnStop, Owner, PolicySet, ReloadMode};
 use crate::policy::{self, judge};
@@ -55,6 +57,13 @@ pub struct Directories {
     pub state: PathBuf,
 }
 
+/// How the daemon works, where that is not left to it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ways {
+    /// How tc programs are attached; `None` = as is best on this kernel.
+    pub attach: Option<TcAttachment>,
+}
+
 /// A ruleset that passed every check that needs no kernel.
 struct Candidate {
     origin: Origin,
@@ -67,6 +76,7 @@ struct Candidate {
 /// What the daemon knows between two looks.
 pub struct Reconciler {
     directories: Directories,
+    ways: Ways,
     /// `None` before the first enforcement and after `detach`.
     kernel: Option<Kernel>,
     live: Option<Live>,
@@ -99,15 +109,17 @@ pub struct Reconciler {
     claims: BTreeMap<Owner, Claim>,
     names: SharedNames,
     sets: sets::Sets,
+    neighbours: neighbours::Neighbours,
     again: bool,
 }
 
 impl Reconciler {
     /// Nothing is read and nothing touched yet.
-    pub fn new(directories: Directories) -> Self {
+    pub fn new(directories: Directories, ways: Ways) -> Self {
         let sets = sets::Sets::new(directories.state.join("sets"));
         Reconciler {
             directories,
+            ways,
             kernel: None,
             live: None,
             refused: None,
@@ -126,6 +138,7 @@ impl Reconciler {
             claims: BTreeMap::new(),
             names: SharedNames::default(),
             sets,
+            neighbours: neighbours::Neighbours::default(),
             again: false,
         }
     }
@@ -239,7 +252,10 @@ impl Reconciler {
         let conntrack = &candidate.policies.daemon.conntrack;
         let kernel = match &mut self.kernel {
             Some(kernel) => kernel,
-            None => self.kernel.insert(Kernel::open(&self.directories.bpffs, conntrack.max_entries, conntrack.max_half_open)?),
+            None => {
+                let (established, half_open) = (conntrack.max_entries, conntrack.max_half_open);
+                self.kernel.insert(Kernel::open_by(&self.directories.bpffs, established, half_open, self.ways.attach)?)
+            }
         };
         let claims = owners::claims(&Roots::default(), &owners::named(&candidate.policies));
         let links = kernel.links(&claims)?;
@@ -248,6 +264,7 @@ impl Reconciler {
             Some(ruleset) => (ruleset, self.closed.clone()),
             None => compile(&candidate.policies, &links, contested)?,
         };
+        self.neighbours.pinned_again(&kernel.mend()?);
         let observed = kernel.observe()?;
         let in_use = routes::prepare(kernel, &ruleset, &observed)?;
         self.sets.learn(kernel, &candidate.policies)?;
@@ -257,6 +274,10 @@ impl Reconciler {
         let rebuild = on_trial && contents.sets.values().any(|content| !content.runs);
         let actions = plan::plan_with(&ruleset, &observed, plan::Options { deadline, rebuild });
         let outcome = kernel.execute(&ruleset, &contents, &actions)?;
+        self.neighbours.executed(&observed, &actions, &outcome);
+        if let Some(live) = &self.live {
+            neighbours::Neighbours::moved(&live.ruleset, &ruleset, &observed);
+        }
         let built = |action: &Action| matches!(action, Action::BuildGeneration { generation, .. } if *generation == outcome.generation);
         // What is enforced is enforced: a set that could not be brought up to date is looked at again.
         let settled = self.sets.settle(kernel, &candidate.policies, actions.iter().any(built));

@@ -21,6 +21,7 @@ pub fn text(status: &Status, rules: &[RuleLine]) -> String {
     for interface in &status.interfaces {
         page.sample("netpol_interface_enforced", &[("interface", &interface.name)], u8::from(interface.attach != "none"));
     }
+    neighbours(&mut page, status);
     page.family("netpol_packets_accepted_total", "counter", "Packets let through.");
     page.sample("netpol_packets_accepted_total", &[], status.packets.accepted);
     page.family("netpol_packets_dropped_total", "counter", "Packets dropped, by reason.");
@@ -40,6 +41,42 @@ pub fn text(status: &Status, rules: &[RuleLine]) -> String {
         page.sample("netpol_rule_bytes_total", &labels(rule), rule.bytes);
     }
     page.text
+}
+
+/// What stands beside or before our programs, and what had to be put back.
+fn neighbours(page: &mut Page, status: &Status) {
+    page.family("netpol_interface_uncovered", "gauge", "1 = the interface is there and no policy selects it: its packets are not judged.");
+    for name in &status.uncovered {
+        page.sample("netpol_interface_uncovered", &[("interface", name)], 1);
+    }
+    page.family(
+        "netpol_attachment_foreign_ahead",
+        "gauge",
+        "Programs of others that run before ours at a hook and can let packets pass it.",
+    );
+    for (interface, hook) in status.interfaces.iter().flat_map(|interface| ["ingress", "egress"].map(|hook| (interface, hook))) {
+        let ahead = interface.foreign_ahead.get(hook).copied().unwrap_or(0);
+        page.sample("netpol_attachment_foreign_ahead", &[("interface", &interface.name), ("hook", hook)], ahead);
+    }
+    page.family("netpol_xdp_foreign", "gauge", "1 = a program of others has XDP, which a policy wants for ours.");
+    for interface in status.interfaces.iter().filter(|interface| interface.foreign_xdp) {
+        page.sample("netpol_xdp_foreign", &[("interface", &interface.name)], 1);
+    }
+    page.family("netpol_bridge_ports_uncovered", "gauge", "Ports of a bridge under policy that no policy is on.");
+    for interface in status.interfaces.iter().filter(|interface| !interface.uncovered_ports.is_empty()) {
+        page.sample("netpol_bridge_ports_uncovered", &[("interface", &interface.name)], interface.uncovered_ports.len());
+    }
+    let restored = |what: &str| status.restored.get(what).copied().unwrap_or(0);
+    page.family("netpol_attachments_restored_total", "counter", "Programs of ours that others took off and that were attached again.");
+    for hook in ["ingress", "egress", "xdp"] {
+        page.sample("netpol_attachments_restored_total", &[("hook", hook)], restored(hook));
+    }
+    page.family("netpol_heads_retaken_total", "counter", "Times our program was put before those of others again.");
+    for hook in ["ingress", "egress"] {
+        page.sample("netpol_heads_retaken_total", &[("hook", hook)], restored(&format!("{hook}_head")));
+    }
+    page.family("netpol_pins_restored_total", "counter", "Pins of ours that others removed and that were put back.");
+    page.sample("netpol_pins_restored_total", &[], restored("pins"));
 }
 
 fn labels(rule: &RuleLine) -> [(&'static str, &str); 4] {

@@ -22,6 +22,10 @@ pub struct Status {
     pub interfaces: Vec<Interface>,
     /// Interfaces that are there and that no policy selects: their traffic is not touched.
     pub uncovered: Vec<String>,
+    /// How often something of ours that others took was put back since the daemon started: programs of a hook (`ingress`, `egress`,
+    /// `xdp`), the head of a hook (`ingress_head`, `egress_head`), `pins`; only what occurred.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub restored: BTreeMap<String, u64>,
     /// Whatever is not as it should be, but does not stop enforcement.
     pub warnings: Vec<String>,
     /// The last ruleset that was refused, and why; gone with the next good one.
@@ -68,6 +72,15 @@ pub struct Interface {
     pub attach: String,
     /// `native`, `generic` or `off`.
     pub xdp: String,
+    /// Programs of others that run before ours and can let packets pass them, by hook; only where there are any.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub foreign_ahead: BTreeMap<String, usize>,
+    /// XDP is taken by somebody else's program.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub foreign_xdp: bool,
+    /// Of a bridge: its ports that no policy is on; what goes from one to another is not judged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uncovered_ports: Vec<String>,
     /// Both views of each direction.
     pub directions: Vec<View>,
 }
@@ -106,6 +119,10 @@ impl Status {
         }
         if !self.uncovered.is_empty() {
             line(&mut out, &format!("not under policy: {}", self.uncovered.join(", ")));
+        }
+        if !self.restored.is_empty() {
+            let restored: Vec<String> = self.restored.iter().map(|(what, times)| format!("{what} {times}")).collect();
+            line(&mut out, &format!("put back after others took it: {}", restored.join(", ")));
         }
         let dropped: u64 = self.packets.dropped.values().sum();
         let reasons: Vec<String> = self.packets.dropped.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
@@ -177,6 +194,9 @@ mod tests {
                 hooks: vec!["ingress".into(), "egress".into()],
                 attach: "tcx".into(),
                 xdp: "off".into(),
+                foreign_ahead: BTreeMap::new(),
+                foreign_xdp: false,
+                uncovered_ports: vec![],
                 directions: vec![
                     View {
                         direction: "ingress".into(),
@@ -201,6 +221,7 @@ mod tests {
                 ],
             }],
             uncovered: vec!["lo".into()],
+            restored: [("ingress".to_string(), 2)].into(),
             warnings: vec!["w".into()],
             last_error: None,
             packets: Packets { accepted: 3, dropped: [("default".to_string(), 2)].into() },
@@ -214,6 +235,7 @@ mod tests {
              ingress (the interface's egress hook): by web; default deny (a.toml:3:1): 2 packets\n  \
              egress (the interface's ingress hook): not isolated\n\
              not under policy: lo\n\
+             put back after others took it: ingress 2\n\
              packets: 3 accepted, 2 dropped (default 2)\n\
              log: 5 packets lost because the ring was full, 0 lines because nobody took them\n\
              warning: w\n"

@@ -1,4 +1,4 @@
-//! Tells that interfaces or routes appeared, changed or vanished. Says only "look again": what is there is asked for anew.
+//! Tells that interfaces, filters or routes appeared, changed or vanished. Says only "look again": what is there is asked for anew.
 //!
 //! Knows rtnetlink's groups, not its messages. Missed messages are no loss: their overflow is a reason to look again as well.
 
@@ -37,11 +37,16 @@ impl LinkWatch {
     }
 }
 
-/// Starts a thread that calls `notify` after every change of an interface or of its tc filters, and whenever changes may have been missed.
+/// Starts a thread that calls `notify` after every change of an interface, and whenever changes may have been missed.
 ///
 /// The subscription exists when this returns: changes after it are told. `notify` should be quick, a send or a flag.
 pub fn watch(notify: impl Fn() + Send + 'static) -> io::Result<LinkWatch> {
-    subscribe("links", GROUP_LINK | GROUP_TC, move |_socket| notify())
+    subscribe("links", GROUP_LINK, move |_socket| notify())
+}
+
+/// The same for queueing disciplines and their filters.
+pub fn watch_filters(notify: impl Fn() + Send + 'static) -> io::Result<LinkWatch> {
+    subscribe("filters", GROUP_TC, move |_socket| notify())
 }
 
 /// The same for routes: `notify` is called when a swarm of changes has come to rest, and at least every 80 ms until it has.
@@ -135,7 +140,7 @@ mod tests {
         };
         assert!(tc("add"));
         let (sender, receiver) = mpsc::channel();
-        let _watch = watch(move || sender.send(()).unwrap_or_default()).unwrap();
+        let _watch = watch_filters(move || sender.send(()).unwrap_or_default()).unwrap();
         assert!(tc("del"));
         receiver.recv_timeout(Duration::from_secs(5)).unwrap();
     }

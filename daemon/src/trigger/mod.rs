@@ -20,6 +20,8 @@ pub enum Trigger {
     Files,
     /// An interface appeared, vanished or changed.
     Links(Ring),
+    /// A queueing discipline or filter changed: ours may be among them.
+    Filters(Ring),
     /// A route, an address or a nexthop changed.
     Routes(Ring),
     /// SIGHUP: reload now, whatever `reload` says.

@@ -68,7 +68,7 @@ pub fn apply(observed: &mut Observed, wanted: &Ruleset, action: &Action) {
         }
         Action::Attach { link, hook, variant } => {
             let program = if hook == Hook::Ingress { INGRESS } else { EGRESS };
-            let tc = TcObserved { attachment: TcAttachment::Tcx, variant: Some(variant), program, ahead: 0 };
+            let tc = TcObserved { attachment: TcAttachment::Tcx, variant: Some(variant), program, ahead: 0, contested: false };
             assert_eq!(tc_of(observed, link.ifindex, hook).replace(tc), None, "{action}");
         }
         Action::Detach { link, hook, .. } => assert!(tc_of(observed, link.ifindex, hook).take().is_some(), "{action}"),
@@ -81,6 +81,7 @@ pub fn apply(observed: &mut Observed, wanted: &Ruleset, action: &Action) {
             let tc = tc_of(observed, link.ifindex, hook).as_mut().unwrap();
             (tc.program, tc.variant) = (to, None);
         }
+        Action::TakeHead { link, hook, .. } => tc_of(observed, link.ifindex, hook).as_mut().unwrap().ahead = 0,
         Action::AttachXdp { link, mode } => observed.links.get_mut(&link.ifindex).unwrap().xdp = xdp_of(mode, XDP),
         Action::DetachXdp { link, .. } => {
             for ((_, ifindex), record) in &mut observed.records {

@@ -1,7 +1,7 @@
 //! The laws of a reload.
 
 use super::super::observed::{GenerationFacts, GenerationWord, GuardObserved, TcAttachment, TcObserved, XdpObserved};
-use super::super::{Options, plan, plan_with, rollback, warnings};
+use super::super::{Options, Place, plan, plan_with, restored, rollback, warnings};
 use super::undo::running;
 use super::*;
 use crate::compile::ruleset::LinkFacts;
@@ -133,6 +133,53 @@ fn displaced_program_is_attached_again() {
 }
 
 #[test]
+fn head_is_taken_back_from_others_unless_it_is_contested() {
+    let (mut observed, wanted) = running(false);
+    for contents in [1, 2] {
+        let wanted = ruleset(contents, &[1, 2]);
+        let ingress = |observed: &mut Observed, contested| {
+            let tc = observed.links.get_mut(&1).unwrap().ingress.as_mut().unwrap();
+            (tc.ahead, tc.contested) = (2, contested);
+        };
+        ingress(&mut observed, false);
+        let before = observed.clone();
+        let actions = reach(&mut observed, &wanted, Options::default());
+        let heads = actions.iter().filter(|action| matches!(action, Action::TakeHead { hook: Hook::Ingress, .. })).count();
+        assert_eq!(heads, 1, "{actions:#?}");
+        assert_eq!(restored(&before, &actions).len(), 1);
+        settled(&observed, &wanted);
+        ingress(&mut observed, true);
+        settled(&observed, &wanted);
+        assert!(warnings(&wanted, &observed).iter().any(|line| line.contains("2 foreign program(s) run before ours at ingress")));
+        ingress(&mut observed, false);
+    }
+    assert_ne!(plan(&wanted, &observed), []);
+}
+
+#[test]
+fn only_what_others_took_counts_as_restored() {
+    let (mut observed, _) = running(true);
+    let first = fresh(&[1, 2]);
+    assert_eq!(restored(&first, &plan(&ruleset(1, &[1, 2]), &first)), [], "a first start");
+    let wanted = with_xdp(ruleset(1, &[1, 2, 3]), 2, XdpMode::Generic);
+    (observed.links.get_mut(&1).unwrap().egress, observed.links.get_mut(&2).unwrap().xdp) = (None, XdpObserved::None);
+    let actions = plan(&wanted, &observed);
+    let places: Vec<_> = restored(&observed, &actions).iter().map(|restored| (restored.link.ifindex, restored.place)).collect();
+    assert_eq!(places, [(1, Place::Tc(Hook::Egress)), (2, Place::Xdp)], "and not the new interface");
+}
+
+#[test]
+fn bridge_whose_ports_no_policy_is_on_is_told() {
+    let (mut observed, _) = running(false);
+    observed.links.get_mut(&1).unwrap().kind = "bridge".into();
+    observed.links.get_mut(&3).unwrap().master = Some(1);
+    assert!(warnings(&ruleset(1, &[1, 2]), &observed).iter().any(|line| line.contains("ports eth3")));
+    assert_eq!(warnings(&ruleset(1, &[1]), &observed).len(), 1);
+    observed.links.get_mut(&1).unwrap().kind = "bond".into();
+    assert!(warnings(&ruleset(1, &[1, 2]), &observed).is_empty(), "a bond sees what its members carry");
+}
+
+#[test]
 fn interface_that_vanished_since_compilation_is_left_out() {
     let (mut observed, _) = running(false);
     let wanted = ruleset(2, &[1, 2, 99]);
@@ -165,7 +212,7 @@ fn programs_of_other_bytes_are_exchanged_never_detached() {
 fn where_nothing_of_ours_runs_yet_programs_of_another_layout_judge_until_the_commit() {
     let (mut observed, wanted) = (fresh(&[1, 2]), ruleset(1, &[1, 2]));
     let link = observed.links.get_mut(&1).unwrap();
-    let theirs = |program| Some(TcObserved { attachment: TcAttachment::Clsact, variant: None, program, ahead: 0 });
+    let theirs = |program| Some(TcObserved { attachment: TcAttachment::Clsact, variant: None, program, ahead: 0, contested: false });
     (link.ingress, link.egress) = (theirs(51), theirs(52));
     let actions = reach(&mut observed, &wanted, Options::default());
     let commit = position(&actions, is_commit);

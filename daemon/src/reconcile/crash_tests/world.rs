@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use crate::kernel::lifecycle::Bench;
 use crate::kernel::{faults, witness};
 use crate::plan;
-use crate::reconcile::{Directories, Reconciler};
+use crate::reconcile::{Directories, Reconciler, Ways};
 
 /// Interfaces that may be there.
 const LINKS: [&str; 3] = ["np0", "np1", "np2"];
@@ -56,7 +56,7 @@ impl World {
     /// A daemon that has not looked at anything yet; nobody else is there.
     pub(super) fn daemon(&self) -> Reconciler {
         witness::wait_until_unlocked(&self.bpffs);
-        Reconciler::new(self.directories())
+        Reconciler::new(self.directories(), Ways::default())
     }
 
     fn directories(&self) -> Directories {
