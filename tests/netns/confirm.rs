@@ -141,6 +141,64 @@ fn rollback_a_moment_too_late_does_not_bring_back_what_was_left() {
 }
 
 #[test]
+fn file_that_is_put_back_ends_the_trial_and_is_the_last_good_ruleset() {
+    let Some(mut bench) = Bench::start(&by_hand(900)) else { return };
+    bench.net.write(FILE, &by_hand(1000));
+    bench.cli().run(&["apply"]).expect(DONE);
+    bench.net.write(FILE, &by_hand(2000));
+    bench.cli().run(&["apply", "--confirm", "4s"]).expect(DONE);
+    bench.net.write(FILE, &by_hand(1000));
+    bench.cli().run(&["apply"]).expect(DONE);
+    std::thread::sleep(Duration::from_secs(5));
+    assert!(open(&bench, 1000) && !open(&bench, 2000) && !open(&bench, 900));
+    assert_eq!(bench.cli().status()["state"], "ok");
+    bench.net.write(FILE, "version = 1\n[[policy]\n");
+    bench.daemon.kill();
+    bench.daemon = Daemon::start(&bench.net);
+    assert!(open(&bench, 1000) && !open(&bench, 900), "the last good ruleset is what was confirmed");
+}
+
+#[test]
+fn trial_that_is_refused_does_not_let_in_what_was_rolled_back() {
+    let Some(mut bench) = Bench::start(&by_hand(1000)) else { return };
+    bench.net.write(FILE, &by_hand(2000));
+    bench.cli().run(&["apply", "--confirm", "60s"]).expect(DONE);
+    bench.cli().run(&["rollback"]).expect(DONE);
+    // Two policies that want XDP in two modes on one interface: only the compiler notices.
+    let xdp = |mode: &str| {
+        format!(
+            "version = 1\n[[policy]]\nname = \"{mode}\"\ninterfaces = [\"left\"]\npolicy_types = [\"ingress\"]\n[policy.xdp]\nmode = \"{mode}\"\ndrop_fragments = true\n"
+        )
+    };
+    bench.net.write("20-one.toml", &xdp("native"));
+    bench.net.write("30-other.toml", &xdp("generic"));
+    assert_ne!(bench.cli().run(&["apply", "--confirm", "60s"]).code, DONE, "refused");
+    bench.net.remove("20-one.toml");
+    bench.net.remove("30-other.toml");
+    bench.daemon.kill();
+    bench.daemon = Daemon::start(&bench.net);
+    assert!(open(&bench, 1000) && !open(&bench, 2000), "it stays out");
+}
+
+#[test]
+fn what_was_left_does_not_come_back_with_an_interface() {
+    let Some(mut bench) = Bench::start(&by_hand(1000)) else { return };
+    bench.net.write(FILE, &by_hand(2000));
+    bench.cli().run(&["apply", "--confirm", "3s"]).expect(DONE);
+    bench.daemon.kill();
+    bench.daemon = Daemon::start(&bench.net);
+    // Nobody knows any more what the former ruleset was made from.
+    for file in ["last-good.json", "former-good.json"] {
+        std::fs::remove_file(bench.net.state_dir().join(file)).unwrap_or_default();
+    }
+    becomes(&bench, 1000, "the trial is over");
+    bench.net.dut.ip("link add new0 type veth peer name new1");
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(open(&bench, 1000) && !open(&bench, 2000), "and stays over");
+    assert!(bench.cli().last_error().contains("no longer known"), "{}", bench.cli().last_error());
+}
+
+#[test]
 fn nonsense_is_refused_and_changes_nothing() {
     let Some(bench) = Bench::start(&by_hand(1000)) else { return };
     bench.cli().run(&["apply", "--confirm", "soon"]).expect(BAD);

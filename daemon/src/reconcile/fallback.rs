@@ -62,7 +62,9 @@ pub fn restore_former(directories: &Directories, left: [u8; 32]) {
         return;
     }
     if let Err(error) = Snapshot::load(&former) {
+        // What was rolled back is no last good ruleset.
         error!("the ruleset before the one that was rolled back is not known: {error}");
+        fs::remove_file(&path).unwrap_or_else(|error| warn!("{}: {error}", path.display()));
         return;
     }
     if let Err(error) = fs::rename(former, &path) {
@@ -130,8 +132,11 @@ fn noted_trial(directories: &Directories) -> Option<[u8; 32]> {
 /// What to try, best first.
 pub fn candidates(directories: &Directories) -> Vec<Candidate> {
     // The directory itself may have been refused only for an interface that two of its policies contest: that one is closed then.
-    let directory =
-        source::read(&directories.config, Trust::Own).ok().and_then(|mut snapshot| check(&mut snapshot, Origin::Directory).ok());
+    // What somebody is still writing is not it.
+    let directory = source::read(&directories.config, Trust::Own).ok().and_then(|mut snapshot| {
+        let checked = check(&mut snapshot, Origin::Directory).ok();
+        checked.filter(|_| snapshot.writing.is_none())
+    });
     directory.into_iter().chain(last_good_candidate(directories)).chain([failsafe_only(directories)]).collect()
 }
 

@@ -210,6 +210,9 @@ impl Reconciler {
             }
             return Ok(());
         }
+        if self.is_former_of_trial(&candidate) {
+            return self.withdraw_trial(candidate);
+        }
         if self.rolled_back == Some(candidate.digest) && !force {
             return Err(Refusal::rolled_back());
         }
@@ -236,6 +239,9 @@ impl Reconciler {
     /// # Errors
     /// What the compiler or the kernel refused; everything that was enforced still is.
     pub fn follow_links(&mut self) -> Result<(), Refusal> {
+        if self.is_behind() {
+            return self.follow_former();
+        }
         let Some(live) = &self.live else { return Ok(()) };
         if live.origin != Origin::Directory && self.reload(false).is_ok() {
             return Ok(());
@@ -282,7 +288,7 @@ impl Reconciler {
         // What is enforced is enforced: a set that could not be brought up to date is looked at again.
         let settled = self.sets.settle(kernel, &candidate.policies, actions.iter().any(built));
         let stale_sets = settled.err().map(|error| format!("dynamic sets: {error}"));
-        let unjudged = kernel.unjudged()?.into_iter().filter(|name| ruleset.core.guard.hooks_of(name) != 0);
+        let unjudged = kernel.unjudged().unwrap_or_default().into_iter().filter(|name| ruleset.core.guard.hooks_of(name) != 0);
         let unjudged = unjudged.map(|name| format!("{name}: it carries neither Ethernet nor IP frames, and what is selected is closed"));
         let standing: Vec<String> = kernel.warnings().iter().cloned().chain(stale_sets.clone()).chain(unjudged).collect();
         let committed = outcome.generation != observed.word.running;

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{Candidate, Contested, Kind, Live, Origin, Reconciler, Refusal, check, fallback};
 use crate::kernel::{self, Kernel, boot_time};
-use crate::source::{self, Snapshot, Trust};
+use crate::source::{self, Snapshot, SourceError, Trust};
 use crate::trigger::control::Response;
 
 /// A ruleset that waits for confirmation.
@@ -37,6 +37,12 @@ impl Reconciler {
     pub fn apply_on_trial(&mut self, seconds: Option<u64>) -> Result<(), Refusal> {
         let mut snapshot = source::read(&self.directories.config, Trust::Own).map_err(|error| self.note(Refusal::source(&error)))?;
         let candidate = check(&mut snapshot, Origin::Directory).map_err(|refusal| self.note(refusal))?;
+        if let Some(path) = snapshot.writing.take() {
+            warn!("{}; it is read as it is, because that was asked for", SourceError::BeingWritten { path });
+        }
+        if self.is_former_of_trial(&candidate) {
+            return self.withdraw_trial(candidate);
+        }
         let patience = Duration::from_secs(seconds.unwrap_or(candidate.policies.daemon.confirm_timeout));
         let same = self.live.as_ref().is_some_and(|live| live.origin == Origin::Directory && live.digest == candidate.digest);
         let fresh = self.former.as_ref().is_some_and(|former| former.since.elapsed() < patience);
@@ -47,7 +53,8 @@ impl Reconciler {
         // Without this note a restart after the roll-back would take the ruleset for a good one.
         fallback::keep_trial(&self.directories, Some(candidate.digest)).map_err(|error| self.note(Refusal::not_kept(&error)))?;
         if let Err(refusal) = self.enforce(candidate, Contested::Refuse, Some(deadline)) {
-            self.keep_trial(self.trial.as_ref().map(|trial| trial.digest));
+            // What was rolled back before still stays out.
+            self.keep_trial(self.trial.as_ref().map(|trial| trial.digest).or(self.rolled_back));
             return Err(self.note(refusal));
         }
         // However long it took to make it live: the time that was given begins now.
@@ -78,14 +85,12 @@ impl Reconciler {
         }
         self.keep_trial(None);
         let confirmed = self.kernel.as_mut().map_or(Ok(false), Kernel::confirm);
-        match &mut self.trial {
-            _ if matches!(confirmed, Ok(true)) => self.trial = None,
-            Some(trial) => {
-                trial.snapshot = snapshot;
-                let digest = trial.digest;
-                self.note_on_trial(digest);
-            }
-            None => {}
+        if matches!(confirmed, Ok(true)) {
+            self.trial = None;
+        } else if let Some(trial) = &mut self.trial {
+            trial.snapshot = snapshot;
+            let digest = trial.digest;
+            self.note_on_trial(digest);
         }
         confirmed
     }
@@ -142,16 +147,59 @@ impl Reconciler {
         if let Some(left) = left {
             fallback::restore_former(&self.directories, left);
         }
-        let former = self.former.take().map(|former| former.candidate).or_else(|| fallback::last_good_candidate(&self.directories));
-        let Some(candidate) = former else {
-            self.last_error = Some("rolled back, but what the former ruleset was made from is no longer known".into());
-            return;
-        };
-        match self.enforce(candidate, Contested::Close, None) {
-            Ok(()) => self.last_error = Some(Refusal::rolled_back().text),
-            Err(refusal) => self.last_error = Some(self.note(refusal).text),
+        if let Err(refusal) = self.follow_former() {
+            self.last_error = Some(self.note(refusal).text);
+            self.again = true;
         }
+    }
+
+    /// What is live for the daemon is what was left, while the programs judge by the former ruleset: it must not come back with the
+    /// next interface.
+    pub(super) fn is_behind(&self) -> bool {
+        self.trial.is_none() && self.live.as_ref().is_some_and(|live| self.rolled_back == Some(live.digest))
+    }
+
+    /// Makes the former ruleset the daemon's own again. Where nobody knows what it was made from, the programs go on with it as it
+    /// is, and interfaces that appear are not followed.
+    ///
+    /// # Errors
+    /// What the compiler or the kernel refused: to be tried again.
+    pub(super) fn follow_former(&mut self) -> Result<(), Refusal> {
+        let former = self.former.take().map(|former| former.candidate).or_else(|| fallback::last_good_candidate(&self.directories));
+        let Some(candidate) = former.filter(|candidate| self.rolled_back != Some(candidate.digest)) else {
+            let text =
+                "rolled back, but what the former ruleset was made from is no longer known: it stays, and no new interface is followed";
+            self.last_error = Some(text.into());
+            return Ok(());
+        };
+        self.enforce(candidate, Contested::Close, None)?;
+        self.last_error = Some(Refusal::rolled_back().text);
         self.former = None;
+        Ok(())
+    }
+
+    /// Whether this is what was live before the ruleset on trial.
+    pub(super) fn is_former_of_trial(&self, candidate: &Candidate) -> bool {
+        let last_good = || fallback::last_good_candidate(&self.directories).map(|good| good.digest);
+        let former = || self.former.as_ref().map(|former| former.candidate.digest).or_else(last_good);
+        self.trial.as_ref().is_some_and(|trial| trial.digest != candidate.digest) && former() == Some(candidate.digest)
+    }
+
+    /// The files say again what they said before the trial: that ends it, and nothing stays out.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub(super) fn withdraw_trial(&mut self, candidate: Candidate) -> Result<(), Refusal> {
+        if let Some(kernel) = &mut self.kernel {
+            kernel.rollback()?;
+        }
+        // Until the former ruleset is the daemon's own.
+        self.rolled_back = self.trial.take().map(|trial| trial.digest);
+        self.enforce(candidate, Contested::Close, None)?;
+        warn!("the files say again what was live before the trial: generation {} is live for good", self.generation());
+        (self.former, self.rolled_back, self.last_error, self.refused) = (None, None, None, None);
+        self.keep_trial(None);
+        Ok(())
     }
 
     /// What the files say has gone live: as the last good ruleset, or on trial.

@@ -10,8 +10,6 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use log::warn;
-
 /// Bytes that may wait.
 const MOST: usize = 1 << 20;
 /// What a flood of logged packets may take of it: the rest is for what the daemon has to say itself.
@@ -116,12 +114,15 @@ impl Queue {
             if to.write_all(&line).is_err() {
                 self.lose();
             }
-            self.done();
             let lost = self.lost.load(Ordering::Relaxed);
+            // Past the queue: a notice that is lost as well must not be a line that is lost.
             if lost > told && self.lock().bytes < MOST_OF_PACKETS {
-                warn!("{} lines of this log were lost: nobody took them in time", lost - told);
-                told = lost;
+                let notice = format!("[WARN  netpol_ebpf::report] {} lines of this log were lost: nobody took them in time\n", lost - told);
+                if to.write_all(notice.as_bytes()).is_ok() {
+                    told = lost;
+                }
             }
+            self.done();
         }
     }
 
@@ -203,10 +204,18 @@ mod tests {
         assert!((3000 - 1025..=3000 - 1024).contains(&lost), "{lost}");
         assert!(queue.lock().bytes <= MOST);
         queue.wait_until_empty(Instant::now() + Duration::from_millis(50));
-        let read = (lost..3000).take_while(|_| lines.recv_timeout(Duration::from_secs(10)).is_ok()).count();
-        assert_eq!(read as u64, 3000 - lost, "what was taken in comes out");
+        let mut notices = 0;
+        let mut next = || loop {
+            let line = lines.recv_timeout(Duration::from_secs(10)).unwrap();
+            if !line.ends_with(b"in time\n") {
+                return line;
+            }
+            notices += 1;
+        };
+        assert!((lost..3000).all(|_| next() == line), "what was taken in comes out");
         queue.put(b"and it goes on");
-        assert_eq!(lines.recv().unwrap(), b"and it goes on");
+        assert_eq!(next(), b"and it goes on");
+        assert_eq!(notices, 1, "and what was not is told, once");
     }
 
     #[test]

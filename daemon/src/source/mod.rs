@@ -128,6 +128,13 @@ pub enum Trust {
     Checked,
 }
 
+/// Whether a file of that name can be a policy or a list. What editors keep beside them (a swap file, open for as long as the editor)
+/// is read by nobody.
+pub fn may_be_read(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    !name.starts_with('.') && !set_files::is_left_over(&name)
+}
+
 /// Reads all policy files of a directory; two complete readings must agree.
 ///
 /// # Errors

@@ -127,6 +127,6 @@ fn fixed_directory(pattern: &str) -> PathBuf {
     directory.components().take_while(plain).collect()
 }
 
-fn is_left_over(path: &str) -> bool {
+pub(super) fn is_left_over(path: &str) -> bool {
     [".swp", ".tmp", "~"].iter().any(|end| path.ends_with(end))
 }

@@ -20,6 +20,7 @@ use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use super::Trigger;
 use super::symlinks::Symlinks;
 use crate::kernel;
+use crate::source;
 
 /// Quiet time after the last event before anybody looks.
 const SETTLE: Duration = Duration::from_millis(80);
@@ -199,7 +200,8 @@ impl State {
             EventKind::Access(AccessKind::Close(AccessMode::Write)) => self.finished(&event),
             EventKind::Access(_) => return false,
             EventKind::Modify(ModifyKind::Data(_)) => {
-                let written: Vec<PathBuf> = event.paths.iter().filter(|path| self.concerns(path)).cloned().collect();
+                let written: Vec<PathBuf> =
+                    event.paths.iter().filter(|path| self.concerns(path) && source::may_be_read(path)).cloned().collect();
                 for path in written {
                     self.writers.entry(path).or_insert_with(Instant::now);
                 }
