@@ -42,7 +42,7 @@ impl Kernel {
             shared::need(&self.maps, spec.name)?.pin(&self.pins.shared(spec.name))?;
             done.push(format!("map `{}`", spec.name));
         }
-        shared::claim_namespace(&self.pins, &mut self.warnings)?;
+        shared::claim_namespace(&self.pins, self.way, &mut self.warnings)?;
         done.extend(self.programs.pin_again(&self.pins)?.into_iter().map(|name| format!("program `{name}`")));
         done.extend(self.watch.pin_again(&self.pins, self.programs.digest())?);
         Ok(done)

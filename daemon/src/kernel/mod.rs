@@ -146,7 +146,7 @@ impl Kernel {
         pins.forget_successors()?;
         let mut warnings = Vec::new();
         shared::replace_missing(&pins, &mut warnings)?;
-        shared::claim_namespace(&pins, &mut warnings)?;
+        shared::claim_namespace(&pins, way, &mut warnings)?;
         let maps = shared::open_maps(&pins, connections, half_open, &mut warnings)?;
         let programs = shared::Programs::open(&pins, &maps)?;
         if !features.netfilter.is_yes() {

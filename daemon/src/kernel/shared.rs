@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use netpol_probes::{MAPS, MapSpec, MaxEntries, Scope};
+use netpol_probes::{MAPS, MapSpec, MaxEntries, Scope, abi};
 
 use super::bpf::{self, MapFacts};
 use super::error::{Error, Result};
@@ -14,6 +14,7 @@ use super::maps::Map;
 use super::pins::{self, Pins};
 use super::{detach, objects, recover, sys};
 use crate::compile::ruleset::DeviceKind;
+use crate::plan::observed::{GenerationWord, TcAttachment};
 use crate::policy::model::Hook;
 
 /// `BPF_MAP_TYPE_ARRAY`.
@@ -188,7 +189,7 @@ pub fn replace_missing(pins: &Pins, warnings: &mut Vec<String>) -> Result<()> {
 
 /// Links and records name interfaces by index, which means nothing in another network namespace: a directory belongs to the one
 /// it was first used in. What a namespace that is gone left behind is removed.
-pub fn claim_namespace(pins: &Pins, warnings: &mut Vec<String>) -> Result<()> {
+pub fn claim_namespace(pins: &Pins, way: TcAttachment, warnings: &mut Vec<String>) -> Result<()> {
     let path = pins.shared(NAMESPACE);
     let ours = sys::netns_cookie()?;
     if path.exists() {
@@ -196,7 +197,8 @@ pub fn claim_namespace(pins: &Pins, warnings: &mut Vec<String>) -> Result<()> {
         if theirs == Some(ours) {
             return Ok(());
         }
-        if detach::has_live_links(pins)? {
+        // Filters of another namespace cannot be seen from here: where there are no links, what has judged is taken to judge still.
+        if detach::has_live_links(pins)? || (way == TcAttachment::Clsact && judges(pins)?) {
             return Err(Error::Inconsistent(format!(
                 "{} serves another network namespace; `netpol-ebpf detach` there first, or choose another --bpffs",
                 pins.base().display()
@@ -211,4 +213,14 @@ pub fn claim_namespace(pins: &Pins, warnings: &mut Vec<String>) -> Result<()> {
     let map = Map::create(NAMESPACE, MapFacts { kind: ARRAY, key_size: 4, value_size: 8, max_entries: 1, flags: 0 })?;
     map.set(&0u32, &ours)?;
     map.pin(&path)
+}
+
+/// A generation runs there.
+fn judges(pins: &Pins) -> Result<bool> {
+    let path = pins.shared("generation");
+    if !path.exists() {
+        return Ok(false);
+    }
+    let word: Option<abi::np_word> = Map::open("generation", &path)?.get(&0u32)?;
+    Ok(word.is_some_and(|word| GenerationWord::from_bits(word.generations).running != 0))
 }

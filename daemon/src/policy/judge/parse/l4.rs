@@ -56,5 +56,7 @@ fn icmp(source: IpAddr, payload: &[u8]) -> Result<L4, Reason> {
         return Err(Reason::Malformed);
     }
     let quoted = if meaning == Kind::Error { quote::read(source, &payload[8..]) } else { None };
-    Ok(L4::Icmp(Icmp { icmp_type, code, identifier: word(payload, 4).unwrap_or_default(), quoted }))
+    // What is shorter than its header has no identifier.
+    let identifier = word(payload, 4).filter(|_| payload.len() >= 8).unwrap_or_default();
+    Ok(L4::Icmp(Icmp { icmp_type, code, identifier, quoted }))
 }
