@@ -221,7 +221,10 @@ impl Service {
             self.retry = Some(Instant::now() + RETRY);
         }
         let summary = self.reconciler.summary();
-        if self.ready { systemd::ready(&summary) } else { self.announce(&summary) }
+        let told = if self.ready { systemd::ready(&summary) } else { self.announce(&summary) };
+        if !told {
+            self.retry = Some(Instant::now() + RETRY);
+        }
     }
 
     /// Listens where the live ruleset says, or nowhere.
@@ -246,19 +249,22 @@ impl Service {
         }
     }
 
-    /// READY=1 is said when every present selected interface is enforced, not before.
-    fn announce(&mut self, summary: &str) {
+    /// READY=1 is said when every present selected interface is enforced, not before. `false`: try again.
+    fn announce(&mut self, summary: &str) -> bool {
         match self.reconciler.status() {
             Ok(status) if status.interfaces.iter().all(|interface| interface.attach != "none") => {
                 info!("ready: {summary}");
-                systemd::ready(summary);
                 self.ready = true;
+                systemd::ready(summary)
             }
             Ok(_) => {
                 systemd::status(&format!("not ready, an interface is not enforced yet; {summary}"));
-                self.retry = Some(Instant::now() + RETRY);
+                false
             }
-            Err(error) => warn!("what is enforced cannot be read: {error}"),
+            Err(error) => {
+                warn!("what is enforced cannot be read: {error}");
+                false
+            }
         }
     }
 

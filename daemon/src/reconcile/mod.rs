@@ -4,6 +4,7 @@
 //! start, fall back to the last good ruleset, or to failsafe entries alone. Never opens what was closed.
 
 mod answers;
+mod contested;
 #[cfg(test)]
 mod crash_tests;
 mod fallback;
@@ -26,11 +27,11 @@ use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
 
+use contested::{Contested, compile};
 pub use live::{Live, Origin};
 pub use refusal::{Kind, Refusal};
 
-use crate::compile::ruleset::{LinkFacts, Ruleset};
-use crate::compile::{self, CompileError};
+use crate::compile::ruleset::Ruleset;
 use crate::kernel::{self, Kernel, Outcome};
 use crate::owners::{self, Claim, Roots};
 use crate::plan::observed::TcAttachment;
@@ -459,33 +460,6 @@ fn announce(generation: u32, ruleset: &Ruleset, candidate: &Candidate) {
     info!("generation {generation} is live: {rules} rules on {links} interfaces, from {}", candidate.origin.sentence());
     if candidate.policies.policies.is_empty() {
         warn!("there is no policy: no interface is under policy");
-    }
-}
-
-/// What to do with an interface that policies claim in contradicting ways.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Contested {
-    /// Refuse the ruleset: somebody is there to hear it.
-    Refuse,
-    /// Close that interface and let the others follow: it appeared by itself, or something must be enforced.
-    Close,
-}
-
-/// Stage 5, for the interfaces that are there. With the ruleset come sentences about interfaces that had to be closed.
-fn compile(policies: &PolicySet, links: &[LinkFacts], contested: Contested) -> Result<(Arc<Ruleset>, Vec<String>), Refusal> {
-    let mut closed = Vec::new();
-    let mut remaining = policies.clone();
-    loop {
-        match compile::compile(&remaining, links) {
-            Ok(ruleset) => return Ok((Arc::new(ruleset), closed)),
-            Err(CompileError::EndpointConflict(conflict) | CompileError::XdpConflict(conflict))
-                if contested == Contested::Close && closed.len() < links.len() =>
-            {
-                policy::close(&mut remaining, &conflict.interface);
-                closed.push(format!("{conflict}; {} is closed in both directions", conflict.interface));
-            }
-            Err(error) => return Err(Refusal::compile(&error)),
-        }
     }
 }
 

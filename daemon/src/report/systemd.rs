@@ -11,10 +11,11 @@ use sd_notify::NotifyState;
 /// How long a service manager that reads nothing may hold up the loop.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-fn tell(states: &[NotifyState]) {
-    if let Err(error) = send(states) {
-        warn!("the service manager could not be told: {error}");
-    }
+/// `false`: it listens, but did not take this in time.
+fn tell(states: &[NotifyState]) -> bool {
+    let Err(error) = send(states) else { return true };
+    warn!("the service manager could not be told: {error}");
+    error.kind() != io::ErrorKind::WouldBlock
 }
 
 /// `sd_notify::notify` would wait for ever where nobody reads.
@@ -30,32 +31,32 @@ fn send(states: &[NotifyState]) -> io::Result<()> {
     socket.send(text.as_bytes()).map(|_sent| ())
 }
 
-/// Every present selected interface is enforced, or a reload has ended.
-pub fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+/// Every present selected interface is enforced, or a reload has ended. `false`: say it again, the service manager was busy.
+pub fn ready(status: &str) -> bool {
+    tell(&[NotifyState::Ready, NotifyState::Status(status)])
 }
 
 /// A reload begins (Type=notify-reload wants the monotonic time with it).
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Ok(now) => _ = tell(&[NotifyState::Reloading, now]),
         Err(error) => warn!("no monotonic clock: {error}"),
     }
 }
 
 /// One line for `systemctl status`.
 pub fn status(text: &str) {
-    tell(&[NotifyState::Status(text)]);
+    _ = tell(&[NotifyState::Status(text)]);
 }
 
 /// The loop is alive. Sent only from the loop itself, so that a hung loop is noticed.
 pub fn alive() {
-    tell(&[NotifyState::Watchdog]);
+    _ = tell(&[NotifyState::Watchdog]);
 }
 
 /// The daemon ends on request.
 pub fn stopping() {
-    tell(&[NotifyState::Stopping]);
+    _ = tell(&[NotifyState::Stopping]);
 }
 
 /// How often [`alive`] must be said at least; `None` = nobody listens.
