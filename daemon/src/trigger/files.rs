@@ -115,22 +115,27 @@ struct State {
 impl State {
     fn run(&mut self, messages: &Receiver<Message>, send: &Sender<Trigger>) {
         let mut looked = Instant::now();
+        let mut polled = looked;
         loop {
             let rescan = if self.polling { POLL } else { RESCAN };
             let patience = if self.symlinks.is_empty() { POLL } else { FOLLOW };
-            match messages.recv_timeout(patience) {
-                Ok(message) => {
-                    if !self.take(message) {
-                        continue;
-                    }
-                    self.settle(messages);
-                }
-                Err(RecvTimeoutError::Timeout) if looked.elapsed() >= rescan => self.writers.clear(),
-                Err(RecvTimeoutError::Timeout) if self.symlinks.have_moved() || self.have_moved() => self.settle(messages),
-                Err(RecvTimeoutError::Timeout) => continue,
+            let concerns_us = match messages.recv_timeout(patience.saturating_sub(polled.elapsed())) {
+                Ok(message) => self.take(message),
+                Err(RecvTimeoutError::Timeout) => false,
                 Err(RecvTimeoutError::Disconnected) => return,
+            };
+            // What is told of others, however often, does not put off the looks at what nobody tells.
+            let due = polled.elapsed() >= patience;
+            if concerns_us || (due && (self.symlinks.have_moved() || self.have_moved())) {
+                self.settle(messages);
+            } else if due && looked.elapsed() >= rescan {
+                self.writers.clear();
+            } else {
+                polled = if due { Instant::now() } else { polled };
+                continue;
             }
             looked = Instant::now();
+            polled = looked;
             self.renew();
             if send.send(Trigger::Files).is_err() {
                 return;
