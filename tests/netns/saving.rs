@@ -98,8 +98,8 @@ const WAYS: [Save; 30] = [
     ("cp --remove-destination", Some("cp"), |path, text, _| from_elsewhere("cp --remove-destination", path, text)),
     ("mv", Some("mv"), |path, text, _| from_elsewhere("mv", path, text)),
     ("install", Some("install"), |path, text, _| from_elsewhere("install -m 0640", path, text)),
-    ("rsync", Some("rsync"), |path, text, _| from_elsewhere("rsync", path, text)),
-    ("rsync --inplace", Some("rsync"), |path, text, _| from_elsewhere("rsync --inplace", path, text)),
+    ("rsync", Some("rsync"), |path, text, _| from_elsewhere("rsync --ignore-times", path, text)),
+    ("rsync --inplace", Some("rsync"), |path, text, _| from_elsewhere("rsync --ignore-times --inplace", path, text)),
     ("dd", Some("dd"), |path, text, _| shell(&format!("dd of='{}' bs=16 status=none <<'EOF'\n{text}EOF", path.display()))),
     ("tee", Some("tee"), |path, text, _| shell(&format!("tee '{}' >/dev/null <<'EOF'\n{text}EOF", path.display()))),
     ("shell redirection", Some("cat"), |path, text, _| shell(&format!("cat > '{}' <<'EOF'\n{text}EOF", path.display()))),
@@ -120,9 +120,9 @@ fn vim(path: &Path, port: u16, how: &str) {
 /// Types into it: replace, by a regular expression, all of them, save, leave.
 fn nano(path: &Path, port: u16, options: &str) {
     let typed = ["\\034", "\\033r", "ports = .[0-9]+.\\r", "ports = [PORT]\\r", "A", "\\017\\r", "\\030"];
-    let keys: Vec<String> = typed.iter().map(|keys| format!("printf '{keys}'; sleep 0.3")).collect();
+    let keys: Vec<String> = typed.iter().map(|keys| format!("printf '{keys}'; sleep 0.5")).collect();
     let nano = format!("nano -I {options} '{}'", path.display());
-    with(port, &format!("(sleep 1; {}) | TERM=xterm timeout 20 script -qec \"{nano}\" /dev/null >/dev/null", keys.join("; ")));
+    with(port, &format!("(sleep 2; {}) | TERM=xterm timeout 20 script -qec \"{nano}\" /dev/null >/dev/null", keys.join("; ")));
 }
 
 /// Brings the text with this tool from a file in another directory.
