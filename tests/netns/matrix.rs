@@ -1,6 +1,8 @@
-//! Every matcher is tried at both hooks and in both families.
+//! What many tests share: every matcher is tried at both hooks and in both families; a saved change is waited for.
 
-use netpol_tests::{Bench, Family, Hook, Packet};
+use std::time::{Duration, Instant};
+
+use netpol_tests::{Bench, Family, Hook, Packet, wait};
 
 /// What a packet is, the packet, and whether it must pass.
 pub type Case = (&'static str, Packet, bool);
@@ -17,6 +19,15 @@ pub fn everywhere(bench: &Bench, cases: impl Fn(Family) -> Vec<Case>) {
 /// UDP between host 2 of net 1 (port 4000) and host 1 (that port).
 pub fn udp_to(family: Family, port: u16) -> Packet {
     Packet::udp(family.at(1, 2, 4000), family.at(1, 1, port))
+}
+
+/// Waits until a UDP port is allowed in place of the one below it, and says how long that took.
+pub fn followed(bench: &Bench, port: u16, limit: Duration, what: &str) -> Duration {
+    let begin = Instant::now();
+    wait::until(&format!("{what}: port {port} is allowed"), limit, || bench.arrives(&udp_to(Family::V4, port)));
+    let time = begin.elapsed();
+    assert!(!bench.arrives(&udp_to(Family::V4, port - 1)), "{what}: the former port is denied");
+    time
 }
 
 /// UDP between two hosts of two nets, to port 53.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use netpol_tests::policy::{allow_port, arriving};
 use netpol_tests::{Bench, Daemon, Family, Net, say, sys, wait};
 
-use crate::matrix::udp_to;
+use crate::matrix::{followed, udp_to};
 
 /// Files touched while the daemon cannot read its events: more than any queue of inotify holds.
 const TOUCHES: usize = 100_000;
@@ -21,11 +21,7 @@ fn allowing(port: u16) -> String {
 }
 
 fn enforced(bench: &Bench, port: u16, what: &str) -> Duration {
-    let begin = Instant::now();
-    wait::until(&format!("{what}: port {port} is allowed"), Duration::from_secs(45), || bench.arrives(&udp_to(Family::V4, port)));
-    let time = begin.elapsed();
-    assert!(!bench.arrives(&udp_to(Family::V4, port - 1)), "{what}: the former port is denied");
-    time
+    followed(bench, port, Duration::from_secs(45), what)
 }
 
 fn point(link: &Path, to: &Path) {

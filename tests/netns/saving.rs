@@ -5,12 +5,12 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use netpol_tests::policy::{allow_port, arriving};
 use netpol_tests::{Bench, Family, Net, say, sys, wait};
 
-use crate::matrix::udp_to;
+use crate::matrix::{followed, udp_to};
 
 fn allowing(port: u16) -> String {
     arriving(&allow_port("one", "udp", port))
@@ -141,11 +141,7 @@ fn is_at_hand(tool: &str) -> bool {
 }
 
 fn enforced(bench: &Bench, port: u16, what: &str) -> Duration {
-    let begin = Instant::now();
-    wait::until(&format!("{what}: port {port} is allowed"), Duration::from_secs(30), || bench.arrives(&udp_to(Family::V4, port)));
-    let time = begin.elapsed();
-    assert!(!bench.arrives(&udp_to(Family::V4, port - 1)), "{what}: the former port is denied");
-    time
+    followed(bench, port, Duration::from_secs(30), what)
 }
 
 #[test]
