@@ -1,7 +1,8 @@
 //! `check`: everything that can be said about a directory without root and without a kernel.
 //!
-//! Errors and warnings come from the files alone. Notes compare them with the interfaces that are there now, where those can be listed;
-//! they change no exit code, because the files may be meant for another host.
+//! Errors and warnings come from the files alone. Notes compare them with this host (interfaces that are there
+//! now, where those can be listed; files that the daemon would not trust); they change no exit code, because the files may be meant for
+//! another host.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -69,7 +70,8 @@ pub(super) fn command(directory: &Path, as_json: bool) -> anyhow::Result<u8> {
     };
     // Where the interfaces cannot be listed there is nothing to compare with, and that is no fault of the files.
     let present = kernel::interface_names().unwrap_or_default();
-    let notes = checked.policies.as_ref().map(|policies| idle_patterns(policies, &present)).unwrap_or_default();
+    let mut notes = source::refused_as_foreign(directory);
+    notes.extend(checked.policies.iter().flat_map(|policies| idle_patterns(policies, &present)));
     if as_json {
         print::json(&as_value(&checked, &failures, compile_error.as_deref(), &notes, exit))?;
         return Ok(exit);

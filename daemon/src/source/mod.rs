@@ -8,6 +8,7 @@ mod stable;
 mod state;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use set_files::SetFile;
+pub use trust::refused_as_foreign;
 
 /// Largest TOML file, in bytes.
 pub const MAX_POLICY_FILE: u64 = 16 << 20;

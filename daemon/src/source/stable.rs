@@ -4,24 +4,26 @@
 //! repeated until two rounds in a row are equal, by content and not by time stamp (store paths all have the same one), and nobody
 //! has a file of them open for writing: a writer may rest longer than two readings take.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, Stat};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
 
-use super::{FileProblem, MAX_POLICY_FILE, SourceError, SourceFile, Trust};
+use super::{FileProblem, MAX_POLICY_FILE, SourceError, SourceFile, Trust, trust};
 use crate::kernel;
 
 /// Rounds before giving up; with [`PAUSE`] about half a second.
 const ROUNDS: usize = 24;
 /// Time between two rounds.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Others may write (`o+w`), and the group (`g+w`).
+/// Everybody may write.
 const WORLD_WRITABLE: u32 = 0o002;
-const GROUP_WRITABLE: u32 = 0o020;
 
 /// All `*.toml` of the directory; and one that somebody still had open for writing after all rounds, its content resting.
 pub(super) fn read_policies(dir: &Path, trust: Trust) -> Result<(Vec<SourceFile>, Option<PathBuf>), SourceError> {
@@ -52,7 +54,7 @@ fn first_difference<'a>(former: &'a [SourceFile], now: &'a [SourceFile]) -> Opti
 
 /// One look at the whole directory.
 pub(super) fn read_round(dir: &Path, trust: Trust) -> Result<(Vec<SourceFile>, Option<PathBuf>), SourceError> {
-    let failed = |cause: rustix::io::Errno| SourceError::Directory { directory: dir.to_path_buf(), cause: cause.into() };
+    let failed = |cause: Errno| SourceError::Directory { directory: dir.to_path_buf(), cause: cause.into() };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = rustix::fs::openat(CWD, dir, flags, Mode::empty()).map_err(failed)?;
     let facts = rustix::fs::fstat(&directory).map_err(failed)?;
@@ -60,19 +62,11 @@ pub(super) fn read_round(dir: &Path, trust: Trust) -> Result<(Vec<SourceFile>, O
     if mode & WORLD_WRITABLE != 0 {
         return Err(SourceError::DirectoryWritable { directory: dir.to_path_buf(), mode });
     }
-    if let Some(cause) = foreign(&facts, trust) {
+    if let Some(cause) = trust::foreign(&facts, trust) {
         return Err(SourceError::DirectoryForeign { directory: dir.to_path_buf(), cause });
     }
-    let mut names = Vec::new();
-    for entry in rustix::fs::Dir::read_from(&directory).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name().to_owned();
-        if is_policy_name(name.to_bytes()) {
-            names.push(name);
-        }
-    }
-    names.sort();
     let (mut files, mut writing) = (Vec::new(), None);
-    for name in &names {
+    for name in &policy_names(&directory).map_err(failed)? {
         let opened = rustix::fs::openat(&directory, name.as_c_str(), READ, Mode::empty());
         let Open { content, is_written } = match opened {
             Ok(descriptor) => read_open(&mut File::from(descriptor), MAX_POLICY_FILE, trust),
@@ -83,6 +77,19 @@ pub(super) fn read_round(dir: &Path, trust: Trust) -> Result<(Vec<SourceFile>, O
         files.push(policy_file(dir, name, content));
     }
     Ok((files, writing))
+}
+
+/// Names of the policy files of an open directory, in lexical order.
+pub(super) fn policy_names(directory: impl AsFd) -> Result<Vec<CString>, Errno> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(directory)? {
+        let name = entry?.file_name().to_owned();
+        if is_policy_name(name.to_bytes()) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// What somebody may have put in a file's place (a FIFO, a device) must not hold the reader.
@@ -149,7 +156,7 @@ fn bytes_of(file: &mut File, limit: u64, trust: Trust) -> Result<Vec<u8>, FilePr
         let message = format!("the file is writable by everybody (mode {:04o})", facts.st_mode & 0o7777);
         return Err(problem(&message, None, Some("take the right away: chmod o-w")));
     }
-    if let Some(FileProblem { message, help, .. }) = foreign(&facts, trust) {
+    if let Some(FileProblem { message, help, .. }) = trust::foreign(&facts, trust) {
         return Err(problem(&format!("the file {message}"), None, help.as_deref()));
     }
     let mut bytes = Vec::new();
@@ -159,22 +166,6 @@ fn bytes_of(file: &mut File, limit: u64, trust: Trust) -> Result<Vec<u8>, FilePr
         return Err(problem(&format!("the file is larger than {} MiB", limit >> 20), None, None));
     }
     Ok(bytes)
-}
-
-/// Why somebody else than root and this process's user could change what these facts are about, where that matters.
-fn foreign(facts: &Stat, trust: Trust) -> Option<FileProblem> {
-    if trust == Trust::Checked {
-        return None;
-    }
-    if facts.st_uid != 0 && facts.st_uid != rustix::process::geteuid().as_raw() {
-        let message = format!("belongs to user {}, who can change it at any time", facts.st_uid);
-        return Some(problem(&message, None, Some("give it to root: chown root")));
-    }
-    if facts.st_mode & GROUP_WRITABLE != 0 {
-        let message = format!("is writable by its group (mode {:04o})", facts.st_mode & 0o7777);
-        return Some(problem(&message, None, Some("take the right away: chmod g-w")));
-    }
-    None
 }
 
 /// Bytes as text, and what forbids to use them as such.

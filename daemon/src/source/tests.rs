@@ -272,9 +272,17 @@ fn read_what_others_can_change_is_refused_only_where_it_is_to_be_enforced() {
     fs::set_permissions(&path, Permissions::from_mode(0o664)).unwrap();
     assert_eq!(problem(&directory, "a.toml"), "the file is writable by its group (mode 0664)");
     assert_eq!(super::read(directory.path(), Trust::Checked).unwrap().files[0].problem, None);
+    let told = |what: &str| {
+        let notes = super::refused_as_foreign(directory.path());
+        // What is not root's at all, because somebody else runs the tests, is told first.
+        let what = if rustix::process::geteuid().is_root() { what } else { "belongs to user" };
+        assert!(notes.len() == 1 && notes[0].contains(what), "{what}: {notes:?}");
+    };
+    told(&format!("the file {}: it is writable by its group (mode 0664) (take the right away: chmod g-w)", path.display()));
     fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
     fs::set_permissions(directory.path(), Permissions::from_mode(0o770)).unwrap();
     let error = read(directory.path()).unwrap_err();
     assert!(error.to_string().contains("is writable by its group (mode 0770)"), "{error}");
     assert!(super::read(directory.path(), Trust::Checked).is_ok());
+    told(&format!("the directory {}: it is writable by its group", directory.path().display()));
 }
