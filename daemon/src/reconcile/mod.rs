@@ -97,6 +97,8 @@ pub struct Reconciler {
     former: Option<trial::Former>,
     /// Digest of the content that was rolled back: it stays out until the files change or `apply` is called.
     rolled_back: Option<[u8; 32]>,
+    /// Digest of what the last daemon left on trial, until the kernel has been asked whether it knows.
+    left_on_trial: Option<[u8; 32]>,
     /// Warnings of the last execution.
     warnings: Vec<String>,
     /// Why the ruleset that is live is not the one kept as the last good.
@@ -131,6 +133,7 @@ impl Reconciler {
             trial: None,
             former: None,
             rolled_back: None,
+            left_on_trial: None,
             warnings: Vec::new(),
             not_kept: None,
             metrics_trouble: None,
@@ -217,6 +220,9 @@ impl Reconciler {
         if self.rolled_back == Some(candidate.digest) && !force {
             return Err(Refusal::rolled_back());
         }
+        if force {
+            self.left_on_trial = None;
+        }
         if let Some(session) = session {
             self.spare(session, &candidate)?;
         }
@@ -261,7 +267,16 @@ impl Reconciler {
             Some(kernel) => kernel,
             None => {
                 let (established, half_open) = (conntrack.max_entries, conntrack.max_half_open);
-                self.kernel.insert(Kernel::open_by(&self.directories.bpffs, established, half_open, self.ways.attach)?)
+                let kernel = self.kernel.insert(Kernel::open_by(&self.directories.bpffs, established, half_open, self.ways.attach)?);
+                // Damaged tables were replaced by new ones, which know no deadline: the trial is over, and was not confirmed.
+                let left = self.left_on_trial.take();
+                if left.is_some() && !kernel.pending()? {
+                    self.rolled_back = left;
+                    if left == Some(candidate.digest) {
+                        return Err(Refusal::rolled_back());
+                    }
+                }
+                kernel
             }
         };
         let claims = owners::claims(&Roots::default(), &owners::named(&candidate.policies));

@@ -52,6 +52,7 @@ impl Reconciler {
         let deadline = boot_time().saturating_add(u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX / 2));
         // Without this note a restart after the roll-back would take the ruleset for a good one.
         fallback::keep_trial(&self.directories, Some(candidate.digest)).map_err(|error| self.note(Refusal::not_kept(&error)))?;
+        self.left_on_trial = None;
         if let Err(refusal) = self.enforce(candidate, Contested::Refuse, Some(deadline)) {
             // What was rolled back before still stays out.
             self.keep_trial(self.trial.as_ref().map(|trial| trial.digest).or(self.rolled_back));
@@ -223,14 +224,14 @@ impl Reconciler {
     pub(super) fn remember_trial(&mut self) {
         let kept = fallback::kept_trial(&self.directories);
         let pending = kernel::inspect(&self.directories.bpffs).ok().flatten().is_some_and(|found| found.pending);
-        self.rolled_back = kept.filter(|_| !pending);
+        (self.left_on_trial, self.rolled_back) = if pending { (kept, None) } else { (None, kept) };
     }
 
     /// After `detach` nothing waits.
     pub(super) fn forget_trial(&mut self) {
         self.trial = None;
         self.former = None;
-        self.rolled_back = None;
+        (self.rolled_back, self.left_on_trial) = (None, None);
         self.keep_trial(None);
     }
 

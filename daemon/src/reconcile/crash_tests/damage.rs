@@ -151,6 +151,53 @@ fn damaged_note_of_a_trial_lets_nothing_in_that_was_rolled_back() {
 }
 
 #[test]
+fn trial_goes_on_and_ends_though_one_of_its_tables_has_lost_its_pin() {
+    needs_root!();
+    let world = World::new("torn");
+    for map in ["connections", "generation", "links", "slots", "tc_programs", "xdp_programs"] {
+        let mut daemon = world.settle(&policy(0, MODE));
+        let former = world.seen();
+        world.write(&policy(1, MODE));
+        daemon.apply_on_trial(Some(1000)).map_err(|refusal| refusal.text).unwrap();
+        drop(daemon);
+        fs::remove_file(tree(&world).join("maps").join(map)).unwrap();
+        let mut daemon = world.daemon();
+        daemon.start().map_err(|refusal| refusal.text).unwrap();
+        witness::end_trial(daemon.kernel.as_ref().unwrap());
+        // An array of programs that the kernel emptied stays closed for the former generation, until the daemon has followed it.
+        let opened = world.seen().iter().zip(&former).any(|(now, before)| *now && !before);
+        assert!(!opened, "without {map}: {:?}, before {former:?}", world.seen());
+        drop(daemon);
+        world.daemon().start().map_err(|refusal| refusal.text).unwrap();
+        assert_eq!(world.seen(), former, "without {map}: not confirmed, and over");
+        world.blank();
+    }
+}
+
+/// Two faults at once: the tables were lost while no daemon ran. What is put in their place knows no deadline.
+#[test]
+fn trial_does_not_count_for_good_because_its_tables_were_lost() {
+    needs_root!();
+    let world = World::new("lost");
+    let mut daemon = world.settle(&policy(0, MODE));
+    let former = world.seen();
+    world.write(&policy(1, MODE));
+    daemon.apply_on_trial(Some(1000)).map_err(|refusal| refusal.text).unwrap();
+    drop(daemon);
+    // No program is left that knows the table of connections; what says that there is a trial is still there.
+    for name in witness::pinned(world.bpffs()).into_keys() {
+        if name.contains("/programs-") || name.contains("/links/") || name.ends_with("/maps/connections") {
+            fs::remove_file(format!("{}{name}", world.bpffs().display())).unwrap();
+        }
+    }
+    let mut daemon = world.daemon();
+    daemon.start().map_err(|refusal| refusal.text).unwrap();
+    assert!(daemon.warnings.iter().any(|warning| warning.contains("built anew")), "{:?}", daemon.warnings);
+    assert!(daemon.rolled_back.is_some(), "it stays out");
+    assert_eq!(world.seen(), former, "not confirmed, and over");
+}
+
+#[test]
 fn ruleset_that_the_watcher_made_live_and_that_was_rolled_back_is_not_the_last_good_one() {
     needs_root!();
     let world = World::new("watched");
