@@ -39,7 +39,7 @@ pub struct Material<'a> {
 
 /// Carries out a plan.
 pub fn execute(kernel: &Kernel, material: Option<Material<'_>>, actions: &[Action]) -> Result<Outcome> {
-    let mut run = Run { kernel, material, outcome: Outcome::default(), waited: false, passing: false, standing: None };
+    let mut run = Run { kernel, material, outcome: Outcome::default(), waited: false, passing: false, unguarded: false, standing: None };
     let commit = actions.iter().rposition(|action| matches!(action, Action::Commit { .. }));
     let mut done: Vec<&Action> = Vec::new();
     let mut skipped = BTreeSet::new();
@@ -91,6 +91,8 @@ struct Run<'a> {
     /// Packets may be on their way that have passed an ingress hook before our program was there: the guard must not take them for
     /// judged ones.
     passing: bool,
+    /// The guard could not be attached: one of an earlier version is better than none.
+    unguarded: bool,
     /// Sockets and routes, once an interface asks for them.
     standing: Option<Standing>,
 }
@@ -124,6 +126,7 @@ impl Run<'_> {
                 let by_name = |name: &str| maps.get(name).map(AsFd::as_fd);
                 if let Err(error) = attach_guard::attach(pins, programs.digest(), &by_name) {
                     self.outcome.warnings.push(format!("no guard: an interface that appears is open until it is attached to: {error}"));
+                    (self.unguarded, self.outcome.again) = (true, true);
                 }
                 Ok(())
             }
@@ -235,6 +238,11 @@ impl Run<'_> {
     /// Another layout's programs judge until this moment, beside ours: they go before what they need.
     fn sweep(&mut self, directory: &str) -> Result<()> {
         let tree = self.kernel.pins.beside(directory);
+        // Of this layout, so it reads the very maps that ours would; another layout's would keep closed what is enforced now.
+        if self.unguarded && pins::names(&tree.abi())?.iter().any(|name| attach_guard::is_pin(name)) {
+            self.outcome.warnings.push(format!("the guard in {directory} stays until this version's can be attached"));
+            return Ok(());
+        }
         let freed = detach::links_of(&tree)?;
         // XDP has one place: ours can be attached now.
         self.outcome.again |= !freed.is_empty();

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::faults::{self, Fault, Harm};
 use super::lifecycle::{Bench, reach, ruleset};
 use super::tests::needs_root;
 use super::*;
@@ -99,4 +100,44 @@ fn guard_of_another_version_stays_until_the_new_one_is_there() {
     assert!(place(&|action| *action == Action::AttachGuard) < place(&|action| matches!(action, Action::Sweep { .. })));
     reach(&mut kernel, &deny);
     assert_eq!((guard_pins(&kernel).len(), plan(&deny, &kernel.observe().unwrap())), (4, vec![]));
+}
+
+#[test]
+fn guard_of_another_version_stays_where_the_new_one_cannot_be_attached() {
+    needs_root!();
+    let bench = Bench::new("guard-fails");
+    let mut kernel = bench.open();
+    if !possible(&kernel) {
+        return;
+    }
+    let deny = ruleset(&kernel, abi::NP_DENY, &["np0"]);
+    reach(&mut kernel, &deny);
+    let (digest, pins) = (kernel.programs.digest().to_string(), pins::Pins::new(&bench.scratch.path));
+    let guards = |directory: &str| pins::names(&pins.programs(directory)).unwrap().iter().filter(|name| attach_guard::is_pin(name)).count();
+    drop(kernel);
+    let (mut call, mut kept) = (0, 0);
+    loop {
+        fs::rename(pins.programs(&digest), pins.programs("0123456789abcdef")).unwrap();
+        let (outcome, counted) = faults::run(Fault::Call(call, Harm::Errno(libc::EPERM)), || {
+            let mut kernel = bench.open();
+            let actions = plan(&deny, &kernel.observe().unwrap());
+            faults::arm();
+            let outcome = kernel.execute(&deny, &Contents::default(), &actions);
+            faults::disarm();
+            outcome.map(|outcome| outcome.again)
+        });
+        let (ours, theirs) = (guards(&digest), guards("0123456789abcdef"));
+        assert!(ours == 4 || theirs == 4, "call {call} failed ({:?}): {ours} places of ours, {theirs} of theirs", counted.at);
+        if ours < 4 && outcome.is_ok() {
+            kept += 1;
+            assert!(matches!(outcome, Ok(true)), "it is tried again");
+        }
+        reach(&mut bench.open(), &deny);
+        assert_eq!((guards(&digest), guards("0123456789abcdef")), (4, 0), "after the next start");
+        if counted.at.is_none() {
+            break;
+        }
+        call += if std::env::var_os("NETPOL_SOAK").is_some() { 1 } else { 4 };
+    }
+    assert!(kept > 0, "calls of the guard are among the {call}");
 }
