@@ -3,13 +3,13 @@
 //! What policies select passes nothing in that time, what they do not select passes everything, and nothing else notices.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netpol_tests::hot::{Hots, Passed, Sinks, Traffic};
 use netpol_tests::policy::VERSION;
 use netpol_tests::residue::files_below;
 use netpol_tests::sock::{self, Connection};
-use netpol_tests::{Bench, Daemon, Family, say, sys, wait};
+use netpol_tests::{Bench, Daemon, Family, say, sys, sys_bpf, wait};
 
 const INDEX: u32 = 6000;
 
@@ -103,6 +103,24 @@ fn pins_of_the_guard_that_are_removed_under_a_running_daemon_open_nothing_and_co
     wait::until("the pins are back", Duration::from_secs(20), || pins() == before);
     bench.daemon.kill();
     assert_eq!(passes_new(&bench, &sinks, "hot"), Passed::NOTHING, "pinned again, the guard outlives the daemon");
+}
+
+#[test]
+fn guard_that_is_detached_by_force_is_attached_again() {
+    let Some((mut bench, sinks)) = guarded(&closed("hot", "\"hot*\"")) else { return };
+    let pins = || files_below(&bench.net.bpffs()).into_iter().filter(|pin| pin.to_string_lossy().contains("/guard-"));
+    let mut told = 0;
+    for all in [false, true] {
+        let begin = Instant::now();
+        let taken =
+            pins().filter(|pin| all || pin.ends_with("guard-in-4")).map(|pin| sys_bpf::force_detach(&pin).expect("detached")).count();
+        told += taken;
+        wait::until("it is told", Duration::from_secs(20), || bench.daemon.log().matches("(it was detached)").count() == told);
+        say::aloud(&format!("{taken} links of the guard, detached by force, are attached again after {} ms", begin.elapsed().as_millis()));
+    }
+    bench.daemon.kill();
+    assert_eq!(pins().count(), 4, "pinned again");
+    assert_eq!(passes_new(&bench, &sinks, "hot"), Passed::NOTHING, "attached again, the guard outlives the daemon");
 }
 
 #[test]

@@ -51,20 +51,71 @@ pub fn is_pin(name: &str) -> bool {
     PLACES.iter().any(|place| place.pin == name)
 }
 
-/// Links of the guard by the names of their pins, open.
-pub type Held = BTreeMap<&'static str, OwnedFd>;
+/// A link of the guard, open, with what it takes to see whether it still hangs there.
+pub struct HeldLink {
+    link: OwnedFd,
+    program: OwnedFd,
+    priority: i32,
+}
+
+/// Links of the guard by the names of their pins.
+pub type Held = BTreeMap<&'static str, HeldLink>;
 
 /// Takes hold of what is pinned: as long as it is held, a removed pin opens nothing.
 pub fn hold(pins: &Pins, digest: &str) -> Result<Held> {
     let directory = pins.programs(digest);
     let pinned = PLACES.iter().map(|place| place.pin).filter(|pin| directory.join(pin).exists());
-    pinned.map(|pin| Ok((pin, bpf::get(&directory.join(pin))?))).collect()
+    let held = pinned.map(|pin| {
+        let link = bpf::get(&directory.join(pin))?;
+        let (program, priority) = bpf::netfilter_link_info(&link, pin)?;
+        Ok((pin, HeldLink { program: bpf::program_by_id(program)?, link, priority }))
+    });
+    held.collect()
 }
 
-/// Names of those that are held and no longer pinned.
-pub fn unpinned<'h>(held: &'h Held, pins: &Pins, digest: &str) -> impl Iterator<Item = &'static str> + use<'h> {
+/// Something of what is held is no longer pinned, or no longer attached.
+pub fn moved(held: &Held, pins: &Pins, digest: &str) -> Result<bool> {
     let directory = pins.programs(digest);
-    held.keys().copied().filter(move |pin| !directory.join(pin).exists())
+    for (place, there) in places_of(held) {
+        if !directory.join(place.pin).exists() || detached(place, there)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Pins and attaches again; what was put back.
+pub fn put_back(held: &mut Held, pins: &Pins, digest: &str) -> Result<Vec<String>> {
+    let directory = pins.programs(digest);
+    let mut again = Vec::new();
+    for place in &PLACES {
+        let Some(there) = held.get_mut(place.pin) else { continue };
+        let pin = directory.join(place.pin);
+        if let Some(link) = detached(place, there)? {
+            there.link = link;
+            pins::unpin(&pin)?;
+            again.push(format!("`{}` (it was detached)", place.pin));
+        } else if !pin.exists() {
+            again.push(format!("`{}`", place.pin));
+        } else {
+            continue;
+        }
+        bpf::pin(&there.link, &pin)?;
+    }
+    Ok(again)
+}
+
+fn places_of(held: &Held) -> impl Iterator<Item = (&'static Place, &HeldLink)> {
+    PLACES.iter().filter_map(|place| Some((place, held.get(place.pin)?)))
+}
+
+/// Nothing tells that a netfilter link was detached by force, but its place is free then: a link that could be made there.
+fn detached(place: &Place, held: &HeldLink) -> Result<Option<OwnedFd>> {
+    match bpf::netfilter_link_create(held.program.as_fd(), place.family, place.hook, held.priority) {
+        Ok(link) => Ok(Some(link)),
+        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Ok(None),
+        Err(source) => Err(Error::System { what: format!("ask netfilter for {}", place.program), source }),
+    }
 }
 
 /// Attaches it wherever it is missing.

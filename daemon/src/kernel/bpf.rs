@@ -45,7 +45,7 @@ pub struct LinkInfo {
     pub ifindex: u32,
 }
 
-/// `struct bpf_link_info` as far as XDP and TCX fill it; the kernel fills a shorter struct than its own without complaint.
+/// `struct bpf_link_info` as far as XDP, TCX and netfilter fill it; the kernel fills a shorter struct than its own without complaint.
 #[repr(C)]
 #[derive(Default)]
 struct RawLinkInfo {
@@ -53,9 +53,13 @@ struct RawLinkInfo {
     id: u32,
     program: u32,
     pad: u32,
+    /// Of XDP and TCX the interface; of netfilter the family.
     ifindex: u32,
+    /// Of TCX the attach type; of netfilter the hook.
     attach_type: u32,
-    rest: [u32; 6],
+    /// Of netfilter only.
+    priority: i32,
+    rest: [u32; 5],
 }
 
 fn descriptor(fd: c_int, what: impl FnOnce() -> String) -> Result<OwnedFd> {
@@ -143,6 +147,13 @@ pub fn link_info(fd: &impl AsRawFd, what: &str) -> Result<LinkInfo> {
     let mut raw = RawLinkInfo::default();
     info(fd.as_raw_fd(), &mut raw, &format!("link `{what}`"))?;
     Ok(LinkInfo { program: raw.program, ifindex: raw.ifindex })
+}
+
+/// Program and priority of a netfilter link.
+pub fn netfilter_link_info(fd: &impl AsRawFd, what: &str) -> Result<(u32, i32)> {
+    let mut raw = RawLinkInfo::default();
+    info(fd.as_raw_fd(), &mut raw, &format!("link `{what}`"))?;
+    Ok((raw.program, raw.priority))
 }
 
 /// Attaches a program to an interface by a link.

@@ -27,7 +27,7 @@ impl Kernel {
         Ok(moved)
     }
 
-    /// Puts back pins that were removed, and the file system that they stand in; returns what was put back.
+    /// Puts back pins that were removed, the file system that they stand in, and what of the guard was detached; returns what was put back.
     ///
     /// # Errors
     /// When the kernel refuses.
@@ -44,7 +44,7 @@ impl Kernel {
         }
         shared::claim_namespace(&self.pins, self.way, &mut self.warnings)?;
         done.extend(self.programs.pin_again(&self.pins)?.into_iter().map(|name| format!("program `{name}`")));
-        done.extend(self.watch.pin_again(&self.pins, self.programs.digest())?);
+        done.extend(self.watch.put_back(&self.pins, self.programs.digest())?);
         Ok(done)
     }
 

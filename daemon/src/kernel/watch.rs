@@ -71,8 +71,8 @@ impl Watch {
         times.push(Instant::now());
     }
 
-    /// Pins again what is held and no longer pinned; returns the names.
-    pub fn pin_again(&self, pins: &Pins, digest: &str) -> Result<Vec<String>> {
+    /// Pins again what is held and no longer pinned, and attaches what of the guard was detached; returns the names.
+    pub fn put_back(&mut self, pins: &Pins, digest: &str) -> Result<Vec<String>> {
         let pinned: BTreeSet<(u32, LinkPin)> = pins.link_pins()?.into_iter().collect();
         let mut again = Vec::new();
         for (&(ifindex, which), held) in self.held.iter().filter(|(key, _)| !pinned.contains(key)) {
@@ -82,12 +82,7 @@ impl Watch {
                 again.push(format!("{which:?} of interface {ifindex}").to_lowercase());
             }
         }
-        for pin in attach_guard::unpinned(&self.guard, pins, digest) {
-            if let Some(link) = self.guard.get(pin) {
-                bpf::pin(link, &pins.programs(digest).join(pin))?;
-                again.push(format!("`{pin}`"));
-            }
-        }
+        again.extend(attach_guard::put_back(&mut self.guard, pins, digest)?);
         Ok(again)
     }
 
@@ -139,8 +134,8 @@ impl Watch {
     /// Whether our attachments are no longer what they were after the last execution, or at the last look.
     pub fn moved(&mut self, pins: &Pins, way: Way<'_>) -> Result<bool> {
         let pinned: BTreeSet<(u32, LinkPin)> = pins.link_pins()?.into_iter().collect();
-        let guard = attach_guard::unpinned(&self.guard, pins, way.programs.digest()).next();
-        let unpinned = guard.is_some() || self.held.keys().any(|key| !pinned.contains(key));
+        let guard = attach_guard::moved(&self.guard, pins, way.programs.digest())?;
+        let unpinned = guard || self.held.keys().any(|key| !pinned.contains(key));
         let places = self.places(way)?;
         let left = |(key, place): &(At, Option<usize>)| {
             place.filter(|ahead| *ahead > 0 && self.contested(key.0, key.1)).map(|ahead| (*key, ahead))

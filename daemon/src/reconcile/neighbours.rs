@@ -36,7 +36,7 @@ impl Neighbours {
     /// Pins were put back.
     pub(super) fn pinned_again(&mut self, pins: &[String]) {
         for pin in pins {
-            warn!("somebody removed a pin of ours; put back: {pin}");
+            warn!("somebody removed a pin or an attachment of ours; put back: {pin}");
             self.count("pins");
         }
     }
