@@ -41,6 +41,7 @@ if [ "${1-}" = kernels ]; then
     need busybox-static static_busybox
     need cpio have cpio
     need kmod have depmod
+    need wireguard-tools have wg
     need xz-utils have xz
     need zstd have zstd
 fi

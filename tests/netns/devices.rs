@@ -5,8 +5,10 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use netpol_tests::net::LEFT_MAC;
 use netpol_tests::ns::Namespace;
 use netpol_tests::policy::{VERSION, allow_port, both_ways};
 use netpol_tests::wire::{Observer, Sender};
@@ -166,6 +168,34 @@ fn policy_on_the_parent_of_a_macvlan_judges_its_children_but_no_broadcast_betwee
 }
 
 #[test]
+fn policy_on_the_parent_of_an_ipvlan_judges_its_children_but_nothing_between_them() {
+    let Some(net) = Net::new() else { return };
+    if !net.dut.can_make("ipvlan", "link left type ipvlan mode l2") {
+        return;
+    }
+    for child in ["iv0", "iv1"] {
+        net.dut.ip(&format!("link add link left name {child} up type ipvlan mode l2"));
+    }
+    for f in Family::BOTH {
+        net.dut.ip(&format!("address add {} dev iv1 nodad", f.host(1, 1)));
+    }
+    let Some(bench) = Bench::start_in(net, &on("\"left\"")) else { return };
+    let (src, first, second) =
+        (End::Ethernet(&bench.net.src, "eth0"), End::Ethernet(&bench.net.dut, "iv0"), End::Ethernet(&bench.net.dut, "iv1"));
+    judged(&first, &src, &Family::BOTH);
+    // All children have the address of their parent.
+    let own = LEFT_MAC;
+    for f in Family::BOTH {
+        assert!(passes(&first, &second, f, own), "{f:?}, the limit: from child to child nothing passes the parent");
+    }
+    move_policy(&bench, &["iv0"]);
+    judged(&first, &src, &Family::BOTH);
+    for f in Family::BOTH {
+        assert!(!passes(&first, &second, f, own), "{f:?}: a policy on a child judges that too");
+    }
+}
+
+#[test]
 fn policies_on_tun_and_tap_judge_what_the_program_behind_them_sends_and_gets() {
     for tap in [false, true] {
         let Some(net) = Net::new() else { return };
@@ -196,6 +226,38 @@ fn policy_on_a_vxlan_device_judges_what_is_inside_and_one_below_it_what_is_outsi
     let (near, far) = (End::Ethernet(&bench.net.dut, "x0"), End::Ethernet(&bench.net.src, "x0"));
     judged(&near, &far, &Family::BOTH);
     bench.change(&on("\"left\"").replace("[53]", "[4789]"));
+    for f in Family::BOTH {
+        assert!(passes(&far, &near, f, EVERYBODY) && passes(&near, &far, f, EVERYBODY), "{f:?}: what is outside is allowed");
+    }
+}
+
+/// Makes a private key for WireGuard; returns the public one. `None` = there is no `wg`.
+fn wireguard_key(namespace: &Namespace, private: &Path) -> Option<String> {
+    let made = namespace.command("sh").arg("-c").arg(format!("umask 077; wg genkey > {0} && wg pubkey < {0}", private.display())).output();
+    let made = made.ok().filter(|made| made.status.success())?;
+    Some(String::from_utf8_lossy(&made.stdout).trim().to_owned())
+}
+
+#[test]
+fn policy_on_a_wireguard_device_judges_what_is_inside_and_one_below_it_what_is_outside() {
+    let Some(net) = Net::new() else { return };
+    if !net.dut.can_make("wireguard", "type wireguard") {
+        return;
+    }
+    let hosts = [&net.dut, &net.src];
+    let private = ["dut", "src"].map(|host| net.policy_dir().with_file_name(format!("wireguard-{host}")));
+    let public: Option<Vec<String>> = hosts.iter().zip(&private).map(|(host, private)| wireguard_key(host, private)).collect();
+    let Some(public) = public else { return say::aloud("SKIPPED WireGuard: the program `wg` is missing") };
+    for (n, host) in hosts.into_iter().enumerate() {
+        host.ip("link add x0 type wireguard");
+        let (own, peer, remote) = (private[n].display(), &public[1 - n], Family::V4.at(1, 2 - n as u8, 51820));
+        host.must("wg", &format!("set x0 listen-port 51820 private-key {own} peer {peer} endpoint {remote} allowed-ips 0.0.0.0/0,::/0"));
+        host.ip("link set x0 up");
+    }
+    let Some(bench) = Bench::start_in(net, &on("\"x0\"")) else { return };
+    let (near, far) = (End::Raw(&bench.net.dut, "x0"), End::Raw(&bench.net.src, "x0"));
+    judged(&near, &far, &Family::BOTH);
+    bench.change(&on("\"left\"").replace("[53]", "[51820]"));
     for f in Family::BOTH {
         assert!(passes(&far, &near, f, EVERYBODY) && passes(&near, &far, f, EVERYBODY), "{f:?}: what is outside is allowed");
     }
