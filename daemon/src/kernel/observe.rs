@@ -35,7 +35,9 @@ pub fn observe(view: &View<'_>, word: GenerationWord) -> Result<Observed> {
     let interfaces = links::list()?;
     let digest = view.programs.map_or("", Programs::digest);
     let mut generations = BTreeMap::new();
-    for number in view.pins.generations()? {
+    // A slot whose generation lost its directory (somebody died while everything was taken off) still holds its records.
+    let in_slots = holders(view.maps)?.into_values().filter(|number| *number != 0);
+    for number in view.pins.generations()?.into_iter().chain(in_slots) {
         generations.insert(number, generation::facts(view.pins, view.maps, digest, number)?);
     }
     let records = records(view.maps)?;
@@ -63,12 +65,14 @@ pub fn observe(view: &View<'_>, word: GenerationWord) -> Result<Observed> {
     })
 }
 
+/// By slot: the generation that holds it, or 0.
+fn holders(maps: &Maps) -> Result<BTreeMap<u32, u32>> {
+    (0..abi::NP_SLOTS).map(|slot| Ok((slot, generation::slot(maps, slot)?.generation))).collect()
+}
+
 /// By (generation, ifindex): the records of slots that a generation holds.
 pub fn records(maps: &Maps) -> Result<BTreeMap<(u32, u32), abi::np_link>> {
-    let mut holders = BTreeMap::new();
-    for slot in 0..abi::NP_SLOTS {
-        holders.insert(slot, generation::slot(maps, slot)?.generation);
-    }
+    let holders = holders(maps)?;
     let all: Vec<(abi::np_link_key, abi::np_link)> = need(maps, "links")?.all()?;
     let held = all.into_iter().filter_map(|(key, record)| {
         let holder = *holders.get(&key.slot)?;

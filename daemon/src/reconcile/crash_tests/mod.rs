@@ -3,7 +3,8 @@
 //!
 //! Each [`Scenario`] is carried out again and again with the real programs, each time with one fault: an action of the plan fails or
 //! is the last thing that this process ever sees (SIGKILL, in a process of its own), and so does every single call into the kernel.
-//! With `NETPOL_SOAK=1` nothing is left out; else all actions, and a sample of the calls.
+//! With `NETPOL_SOAK=1` every action fails with every errno, and every call with one of them; else every action with one of them, and a
+//! sample of the calls.
 
 mod damage;
 mod scenarios;
@@ -67,14 +68,14 @@ fn chosen(count: usize) -> Vec<usize> {
 fn fails_everywhere(scenario: &Scenario) {
     let world = World::new(scenario.name);
     let expected = [0, 1].map(|turn| expected(&world, scenario, turn));
-    // Errors of a whole action are alike; what a call answers may be looked at.
-    let errnos = |n: usize| if thorough() { &ERRNOS[..] } else { &ERRNOS[n % 4..=n % 4] };
+    let in_turn = |n: usize| &ERRNOS[n % ERRNOS.len()..=n % ERRNOS.len()];
     let mut faults = Vec::new();
     for action in 0..expected[0].counted.actions.max(expected[1].counted.actions) {
-        faults.extend(errnos(action).iter().map(|errno| Fault::Action(action, Harm::Errno(*errno))));
+        let errnos = if thorough() { &ERRNOS[..] } else { in_turn(action) };
+        faults.extend(errnos.iter().map(|errno| Fault::Action(action, Harm::Errno(*errno))));
     }
     for (n, call) in chosen(expected[0].counted.calls).into_iter().enumerate() {
-        faults.extend(errnos(n).iter().map(|errno| Fault::Call(call, Harm::Errno(*errno))));
+        faults.extend(in_turn(n).iter().map(|errno| Fault::Call(call, Harm::Errno(*errno))));
     }
     let (mut refused, mut endured) = (0, 0);
     for (n, fault) in faults.iter().enumerate() {
