@@ -70,6 +70,9 @@ INLINE int np_may_answer(const struct __sk_buff *ctx, const struct np_state *st)
 
 	if (t->family == 0 || t->part != NP_WHOLE || np_asks_nothing(t) || np_is_from_nobody(t) || np_is_for_many(t))
 		return 0;
+	/* What a tunnel has left before the network header would stand before the answer. */
+	if (!st->ethernet && st->l3_offset)
+		return 0;
 	if (ctx->pkt_type == NP_PACKET_BROADCAST || ctx->pkt_type == NP_PACKET_MULTICAST)
 		return 0;
 	return !np_is_overheard(ctx, st);
@@ -127,7 +130,7 @@ INLINE long np_store_body(struct __sk_buff *ctx, struct np_state *st, struct np_
 /* Writes the answer over the packet. 0 = it is half a packet now and may only be dropped. */
 INLINE int np_store_answer(struct __sk_buff *ctx, struct np_state *st, struct np_answer_work *work)
 {
-	__u32 offset = st->l3_offset ? NP_ETHERNET : 0;
+	__u32 offset = st->ethernet ? NP_ETHERNET : 0;
 
 	if (!np_take_tags(ctx, st, work) || !np_resize(ctx, offset + work->length))
 		return 0;
@@ -169,7 +172,7 @@ INLINE int np_answer(struct __sk_buff *ctx, struct np_state *st)
 	if (!np_may_answer(ctx, st))
 		return 0;
 	work = bpf_map_lookup_elem(&answer_scratch, &zero);
-	if (!work || (st->l3_offset && !np_turn_macs(ctx, work)) || !np_is_within_rate(st, work))
+	if (!work || (st->ethernet && !np_turn_macs(ctx, work)) || !np_is_within_rate(st, work))
 		return 0;
 	return np_make_answer(ctx, st, work) && np_store_answer(ctx, st, work) && np_send_answer(ctx, st);
 }

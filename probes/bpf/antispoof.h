@@ -41,7 +41,7 @@ INLINE int np_is_link_local(__u8 family, const __u32 *address)
 /* allowed_macs. */
 INLINE int np_is_mac_allowed(struct np_state *st, int readable)
 {
-	if (!st->l3_offset || st->link.mac_group == NP_NONE)
+	if (!st->ethernet || st->link.mac_group == NP_NONE)
 		return 1;
 	st->mac.group = st->link.mac_group;
 	return readable && bpf_map_lookup_elem(&macs, &st->mac) != 0;

@@ -60,6 +60,17 @@ INLINE long np_load(np_ctx *ctx, __u32 offset, void *to, __u32 size)
 		(void *)value; \
 	})
 
+#ifndef NP_XDP
+/* Bytes of the linear part. By hand, too: of pointers the verifier knows only this one difference, in 64 bits. */
+INLINE __u32 np_linear(np_ctx *ctx)
+{
+	__u64 bytes = (__u64)NP_CONTEXT_POINTER(ctx, data_end);
+
+	__asm__ volatile("%0 -= %1" : "+r"(bytes) : "r"(NP_CONTEXT_POINTER(ctx, data)));
+	return bytes;
+}
+#endif
+
 /* `size` bytes at `offset`, in place or in `buffer`; null = unreadable. */
 INLINE void *np_header(np_ctx *ctx, __u32 offset, const __u32 size, void *buffer)
 {

@@ -55,6 +55,8 @@ static long (*const bpf_map_update_elem)(const void *map, const void *key, const
 static long (*const bpf_map_delete_elem)(const void *map, const void *key) = (void *)BPF_FUNC_map_delete_elem;
 static long (*const bpf_tail_call)(void *ctx, const void *map, __u32 index) = (void *)BPF_FUNC_tail_call;
 static long (*const bpf_skb_load_bytes)(const void *skb, __u32 offset, void *to, __u32 size) = (void *)BPF_FUNC_skb_load_bytes;
+static long (*const bpf_skb_load_bytes_relative)(const void *skb, __u32 offset, void *to, __u32 size, __u32 from) =
+	(void *)BPF_FUNC_skb_load_bytes_relative;
 static long (*const bpf_xdp_load_bytes)(const void *xdp, __u32 offset, void *to, __u32 size) = (void *)BPF_FUNC_xdp_load_bytes;
 static long (*const bpf_skb_store_bytes)(void *skb, __u32 offset, const void *from, __u32 size, __u64 flags) =
 	(void *)BPF_FUNC_skb_store_bytes;

@@ -39,7 +39,7 @@ INLINE int np_read_mac(np_ctx *ctx, struct np_state *st)
 	__u8 *bytes;
 	__u32 i;
 
-	if (!st->l3_offset)
+	if (!st->ethernet)
 		return 0;
 	bytes = np_header(ctx, 6, 6, st->buffer);
 	if (!bytes)

@@ -75,6 +75,7 @@ INLINE __u32 np_parse_ethernet(np_ctx *ctx, struct np_state *st, __u32 *next)
 	__u32 offset = 12;
 	__u32 i;
 
+	st->ethernet = 1;
 #ifndef NP_XDP
 	/* The kernel keeps the outermost tag beside the bytes (on arrival always, on departure where the device inserts it). */
 	if (ctx->vlan_present && !np_add_tag(st, &tags, ctx->vlan_tci))
@@ -111,11 +112,38 @@ INLINE __u32 np_parse_ethernet(np_ctx *ctx, struct np_state *st, __u32 *next)
 }
 
 #ifndef NP_XDP
-/* Devices without a link header (tun, WireGuard, IP tunnels): the kernel says what the frame is. */
+/* Whether the network header begins within so many bytes; `last` is the offset of the last byte of the linear part. */
+INLINE int np_begins_within(np_ctx *ctx, struct np_state *st, __u32 last, __u32 bytes)
+{
+	return bytes > last || bpf_skb_load_bytes_relative(ctx, last - bytes, st->buffer, 1, BPF_HDR_START_NET) == 0;
+}
+
+/*
+ * Devices without a link header (tun, WireGuard, IP tunnels): the kernel says what the frame is.
+ *
+ * Most begin with the IP header. Not GRE (net/ipv4/ip_gre.c: skb_pop_mac_header()): what arrives there begins with the IP and GRE headers
+ * from outside, so rules would be asked about those; and the devices of IPsec keep the Ethernet header of the device below. No field
+ * says where the network header is, but a load that counts from there fails beyond the linear part: the smallest number of bytes by
+ * which the last one has to come nearer, found by halving.
+ */
 INLINE __u32 np_parse_raw(np_ctx *ctx, struct np_state *st, __u32 *next)
 {
-	*next = 0;
+	__u32 last = np_linear(ctx) - 1;
+	__u32 before = 0;
+	__u32 step;
+
+	st->ethernet = 0;
 	st->ethertype = NTOHS(ctx->protocol);
+	*next = 0;
+	if (np_begins_within(ctx, st, last, 0))
+		return 0;
+	UNROLL
+	for (step = 64; step; step >>= 1)
+		if (!np_begins_within(ctx, st, last, before + step))
+			before += step;
+	if (before >= last || !np_begins_within(ctx, st, last, before + 1))
+		return NP_R_UNREADABLE;
+	*next = FORGET(st->forgotten, before + 1);
 	return 0;
 }
 #endif

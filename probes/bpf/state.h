@@ -103,7 +103,7 @@ struct np_state {
 
 	/* the packet */
 	__u32 length; /* bytes of the frame */
-	__u32 l3_offset; /* bytes before the network header; 0 = a device without link header */
+	__u32 l3_offset; /* bytes before the network header */
 	__u32 l4_offset;
 	__u32 l4_bytes; /* L4 header and payload, by the IP header's word */
 	__u32 payload;  /* TCP: bytes after its header */
@@ -116,7 +116,8 @@ struct np_state {
 	__u8 sctp_init;
 	__u8 l4_length; /* of `l4`: first fragments only */
 	__u8 l4[20];
-	__u8 pad1[2];
+	__u8 ethernet; /* an Ethernet header stands first; else what stands before the network header is not the device's */
+	__u8 pad1[1];
 	struct np_tuple packet;
 
 	/* its flow */

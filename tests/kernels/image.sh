@@ -58,7 +58,7 @@ modules() {
     [ -e "$tree/lib/modules/$release/modules.dep" ] || depmod -b "$tree" "$release"
     cp "$tree/lib/modules/$release"/modules.{builtin,builtin.modinfo,order} "$to/"
     sed 's/://' "$tree/lib/modules/$release/modules.dep" | awk '
-        $1 ~ /^kernel\/(net\/(sched|netfilter|ipv4|ipv6|bridge|8021q|802|core|llc|packet|unix|key|xfrm|sctp|dccp|l2tp|mpls|openvswitch|vmw_vsock|tls|hsr|dsa|psample|netlink)\/|drivers\/net\/[^\/]*\.ko|drivers\/net\/(bonding|wireguard|vxlan|macvlan|ipvlan|team|netdevsim|ovpn)\/|crypto\/(chacha|poly|curve|crc|gcm|ccm|ctr|cmac|sha|hmac|ghash)[^\/]*\.ko|lib\/libcrc32c\.ko)/ {
+        $1 ~ /^kernel\/(net\/(sched|netfilter|ipv4|ipv6|bridge|8021q|802|core|llc|packet|unix|key|xfrm|sctp|dccp|l2tp|mpls|openvswitch|vmw_vsock|tls|hsr|dsa|psample|netlink)\/|drivers\/net\/[^\/]*\.ko|drivers\/net\/(bonding|wireguard|vxlan|macvlan|ipvlan|team|netdevsim|ovpn)\/|crypto\/(chacha|poly|curve|crc|gcm|ccm|ctr|cbc|aes|authenc|echainiv|seqiv|drbg|jitterentropy|cmac|sha|hmac|ghash)[^\/]*\.ko|lib\/libcrc32c\.ko)/ {
             for (i = 1; i <= NF; i++) if (!seen[$i]++) print $i
         }' | while read -r file; do
         mkdir -p "$to/$(dirname "$file")"

@@ -38,7 +38,12 @@ impl Sender {
         Sender(Way::Whole(socket(namespace, link, 0)))
     }
 
-    /// The same past tc egress, as a privileged process can.
+    /// On a device without link header, where nobody but the sender says what its packets are.
+    pub fn of_packets(namespace: &Namespace, link: &str, ethertype: u16) -> Sender {
+        Sender(Way::Whole(socket(namespace, link, ethertype)))
+    }
+
+    /// [`Sender::open`] past tc egress, as a privileged process can.
     pub fn bypassing_tc(namespace: &Namespace, link: &str) -> Sender {
         let socket = socket(namespace, link, 0);
         sys::bypass_tc(&socket).expect("PACKET_QDISC_BYPASS");

@@ -41,7 +41,11 @@ impl End<'_> {
     fn send(&self, packet: &Packet) {
         let mut file = match self {
             End::Ethernet(namespace, link) => return Sender::open(namespace, link).send(&packet.frame()),
-            End::Raw(namespace, link) => return Sender::open(namespace, link).send(&packet.l3()),
+            End::Raw(namespace, link) => {
+                let bytes = packet.l3();
+                let family = if bytes[0] >> 4 == 4 { Family::V4 } else { Family::V6 };
+                return Sender::of_packets(namespace, link, family.ethertype()).send(&bytes);
+            }
             End::Tap(file) | End::Tun(file) => *file,
         };
         let bytes = if matches!(self, End::Tap(_)) { packet.frame() } else { packet.l3() };
@@ -265,6 +269,54 @@ fn policy_on_a_wireguard_device_judges_what_is_inside_and_one_below_it_what_is_o
     for f in Family::BOTH {
         assert!(passes(&far, &near, f, EVERYBODY) && passes(&near, &far, f, EVERYBODY), "{f:?}: what is outside is allowed");
     }
+}
+
+/// What arrives there begins, for a tc program, with the headers from outside.
+#[test]
+fn policy_on_a_multipoint_gre_device_judges_what_arrives_by_the_inner_headers() {
+    let Some(net) = Net::new() else { return };
+    if !net.dut.can_make("multipoint gre", "type gre local 10.1.0.9") {
+        return;
+    }
+    net.dut.ip("link add x0 up type gre local 10.1.0.1");
+    net.src.ip("link add x0 up type gre local 10.1.0.2 remote 10.1.0.1");
+    let Some(bench) = Bench::start_in(net, &on("\"x0\"")) else { return };
+    let (near, far) = (End::Raw(&bench.net.dut, "x0"), End::Raw(&bench.net.src, "x0"));
+    for f in Family::BOTH {
+        assert!(!passes(&far, &near, f, EVERYBODY), "{f:?} arrives");
+    }
+    // What the outer headers say is nobody's business here.
+    bench.change(&on("\"x0\"").replace("protocol = \"udp\"", "protocol = \"gre\"").replace("destination = { ports = [53] }", ""));
+    let allowed = bench.cli().status()["packets"]["accepted"].clone();
+    far.send(&Packet::udp(Family::V4.at(1, 2, 4000), Family::V4.at(1, 1, 53)));
+    wait::until("it is refused", Duration::from_secs(10), || bench.cli().drops("default") > 2);
+    assert_eq!(bench.cli().status()["packets"]["accepted"], allowed);
+}
+
+/// The frame of the device below stands before what arrives there.
+#[test]
+fn policy_on_an_ipsec_interface_judges_what_is_inside() {
+    let Some(net) = Net::new() else { return };
+    if !net.dut.can_make("xfrm", "type xfrm dev left if_id 7") {
+        return;
+    }
+    const KEYS: &str = "auth hmac(sha256) 0x000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f enc cbc(aes) 0x000102030405060708090a0b0c0d0e0f";
+    for (host, below) in [(&net.dut, "left"), (&net.src, "eth0")] {
+        host.ip(&format!("link add x0 up type xfrm dev {below} if_id 7"));
+        for (from, to) in [("10.1.0.1", "10.1.0.2"), ("10.1.0.2", "10.1.0.1")] {
+            host.ip(&format!("xfrm state add src {from} dst {to} proto esp spi 7 mode tunnel if_id 7 flag af-unspec {KEYS}"));
+        }
+        let (own, other) = if below == "left" { ("10.1.0.1", "10.1.0.2") } else { ("10.1.0.2", "10.1.0.1") };
+        for any in ["0.0.0.0/0", "::/0"] {
+            for (direction, from, to) in [("out", own, other), ("in", other, own), ("fwd", other, own)] {
+                host.ip(&format!(
+                    "xfrm policy add src {any} dst {any} dir {direction} if_id 7 tmpl src {from} dst {to} proto esp mode tunnel"
+                ));
+            }
+        }
+    }
+    let Some(bench) = Bench::start_in(net, &on("\"x0\"")) else { return };
+    judged(&End::Raw(&bench.net.dut, "x0"), &End::Raw(&bench.net.src, "x0"), &Family::BOTH);
 }
 
 /// A device `x0` of a type, how to make it at both ends, and what it carries.

@@ -25,7 +25,7 @@ pub struct Shot<'a> {
     pub entry: Entry,
     /// Of an interface of this network namespace.
     pub ifindex: u32,
-    /// The frame, at least 14 bytes.
+    /// The frame, at least 14 bytes; for the raw variant of tc the IP packet.
     pub bytes: &'a [u8],
     /// tc: `gso_size` of the skb; 0 = an ordinary packet.
     pub gso_size: u32,
@@ -58,6 +58,8 @@ pub fn run(programs: &Programs, shot: Shot<'_>) -> Result<TestRun> {
 pub fn run_program(program: &impl AsRawFd, shot: Shot<'_>) -> Result<TestRun> {
     let Shot { entry, ifindex, bytes, gso_size } = shot;
     let mut context;
+    let framed = if let Entry::Tc(DeviceKind::Raw, _) = entry { framed(bytes) } else { Vec::new() };
+    let bytes = if framed.is_empty() { bytes } else { &framed };
     match entry {
         Entry::Tc(..) => {
             context = vec![0u8; SK_BUFF.0];
@@ -72,6 +74,13 @@ pub fn run_program(program: &impl AsRawFd, shot: Shot<'_>) -> Result<TestRun> {
     }
     let run = bpf::test_run(program, bytes, &mut context, 1)?;
     Ok(TestRun { verdict: run.verdict, duration: Duration::from_nanos(u64::from(run.nanoseconds)) })
+}
+
+/// A test run takes the first 14 bytes for an Ethernet header, and the network header for what follows it, whatever the program: what
+/// a packet of a device without link header looks like where something stands before its network header (see `parse_l2.h`).
+fn framed(packet: &[u8]) -> Vec<u8> {
+    let ethertype: [u8; 2] = if packet.first().is_some_and(|byte| byte >> 4 == 6) { [0x86, 0xdd] } else { [0x08, 0x00] };
+    [&[0; 12][..], &ethertype, packet].concat()
 }
 
 fn put(context: &mut [u8], at: usize, number: u32) {
