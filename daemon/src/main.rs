@@ -1,18 +1,52 @@
-//! The one binary: the daemon and the administrator's tool. Logging, one command, error chain, exit code.
+//! The one binary: the daemon and the administrator's tool. Arguments, logging, one command, error chain, exit code.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use env_logger::{Target, WriteStyle};
-use netpol_ebpf::cli;
+use clap::Parser;
+use env_logger::{Builder, Env, Target, WriteStyle};
+use netpol_ebpf::cli::{self, Cli};
+use netpol_ebpf::report::journald::{Journal, entry};
 use netpol_ebpf::report::outlet::{self, Outlet};
 
 /// How long the end waits for a reader of the log.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    let mut logger = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"));
+    let cli = Cli::parse();
+    start_logger(cli.is_daemon());
+    let code = cli.run().unwrap_or_else(|error| {
+        // Whoever cannot be told has the exit code.
+        outlet::last_error(&format!("{error:#}")).unwrap_or_default();
+        ExitCode::from(cli::UNREACHABLE)
+    });
+    outlet::flush(LAST_WORDS);
+    code
+}
+
+/// Entries with fields where standard error is the journal, lines everywhere else. Commands write lines always: journald asks the
+/// kernel whose an entry is when it reads it, and a command may have ended by then.
+fn start_logger(daemon: bool) {
+    let mut logger = Builder::from_env(Env::default().default_filter_or("info"));
+    logger.target(Target::Pipe(Box::new(Outlet)));
+    match daemon.then(Journal::of_standard_error).flatten() {
+        Some(Ok(journal)) => {
+            outlet::use_journal(journal);
+            // With any other style the logger would look for escape sequences in the entry, and take them out.
+            logger.write_style(WriteStyle::Always).format(|entry, record| entry.write_all(&entry::of_record(record))).init();
+        }
+        other => {
+            lines(&mut logger);
+            logger.init();
+            if let Some(Err(error)) = other {
+                log::warn!("the journal's socket cannot be reached, its entries will have no fields: {error}");
+            }
+        }
+    }
+}
+
+fn lines(logger: &mut Builder) {
     // Under systemd the journal has the time already.
     if std::env::var_os("JOURNAL_STREAM").is_some() {
         logger.format_timestamp(None);
@@ -24,12 +58,4 @@ fn main() -> ExitCode {
     if io::stderr().is_terminal() && !told("NO_COLOR") && !told("RUST_LOG_STYLE") {
         logger.write_style(WriteStyle::Always);
     }
-    logger.target(Target::Pipe(Box::new(Outlet))).init();
-    let code = cli::main().unwrap_or_else(|error| {
-        // Whoever cannot be told has the exit code.
-        writeln!(Outlet, "error: {error:#}").unwrap_or_default();
-        ExitCode::from(cli::UNREACHABLE)
-    });
-    outlet::flush(LAST_WORDS);
-    code
 }

@@ -1,5 +1,6 @@
 //! The service as it is shipped: installed by `make install`, run by a real systemd that boots it in namespaces of its own.
 
+mod journal;
 mod lifecycle;
 mod machine;
 mod reload;

@@ -120,28 +120,34 @@ enum Command {
     Man(man::ManArgs),
 }
 
-/// Parses the arguments, runs one command and gives its exit code.
-///
-/// # Errors
-/// What a command could not do; `main` prints the chain and exits with 3.
-pub fn main() -> anyhow::Result<ExitCode> {
-    let cli = Cli::parse();
-    let common = cli.common;
-    let code = match cli.command {
-        Command::Run { attach } => run::run(&common, attach)?,
-        Command::Check { dir } => check::command(dir.as_deref().unwrap_or(&common.config_dir), common.json)?,
-        Command::Apply(args) => apply::apply(&common, args)?,
-        Command::Confirm => apply::confirm(&common)?,
-        Command::Rollback => apply::rollback(&common)?,
-        Command::Status => status::status(&common)?,
-        Command::Rules => rules::rules(&common)?,
-        Command::Set { command } => set::set(&common, command)?,
-        Command::Detach => detach::detach(&common)?,
-        Command::Schema => schema::schema()?,
-        Command::Completions { shell } => completions::completions(shell)?,
-        Command::Man(arguments) => man::man(&arguments)?,
-    };
-    Ok(ExitCode::from(code))
+impl Cli {
+    /// Whether this process is to be the daemon.
+    pub fn is_daemon(&self) -> bool {
+        matches!(self.command, Command::Run { .. })
+    }
+
+    /// Runs the command and gives its exit code.
+    ///
+    /// # Errors
+    /// What it could not do; `main` prints the chain and exits with 3.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let common = self.common;
+        let code = match self.command {
+            Command::Run { attach } => run::run(&common, attach)?,
+            Command::Check { dir } => check::command(dir.as_deref().unwrap_or(&common.config_dir), common.json)?,
+            Command::Apply(args) => apply::apply(&common, args)?,
+            Command::Confirm => apply::confirm(&common)?,
+            Command::Rollback => apply::rollback(&common)?,
+            Command::Status => status::status(&common)?,
+            Command::Rules => rules::rules(&common)?,
+            Command::Set { command } => set::set(&common, command)?,
+            Command::Detach => detach::detach(&common)?,
+            Command::Schema => schema::schema()?,
+            Command::Completions { shell } => completions::completions(shell)?,
+            Command::Man(arguments) => man::man(&arguments)?,
+        };
+        Ok(ExitCode::from(code))
+    }
 }
 
 /// Asks the daemon; an absent daemon is an error that names the socket.

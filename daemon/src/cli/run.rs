@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use log::{error, info, warn};
+use log::{info, warn};
 use serde_json::{Value, json};
 
 use super::{Common, DONE, UNREACHABLE, detach};
@@ -68,7 +68,7 @@ pub(super) fn run(common: &Common, attach: Option<super::Attach>) -> anyhow::Res
     };
     let _lock = lock(&common.runtime_dir)?;
     if let Err(refusal) = service.reconciler.start() {
-        error!("{}", refusal.text.trim_end());
+        refusal.log(module_path!(), service.reconciler.generation(), format_args!("{}", refusal.text.trim_end()));
         return Ok(if refusal.kind == Kind::Kernel { UNREACHABLE } else { refusal.exit() });
     }
     control::serve(&common.runtime_dir, send, descriptors)

@@ -96,6 +96,6 @@ impl Refusal {
             "this would cut off the session that you work in ({remote} to {local} on {interface}): {why} refuses it\n\
              let it in, or use `netpol-ebpf apply --confirm`, or write `live_session_guard = false` in [daemon]"
         );
-        Refusal { kind: super::Kind::Declined, text, passing: false }
+        Refusal::new(super::Kind::Declined, text)
     }
 }

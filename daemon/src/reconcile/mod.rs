@@ -157,7 +157,7 @@ impl Reconciler {
         if refusal.kind == Kind::Kernel {
             return Err(refusal);
         }
-        error!("the policy directory is refused: {}", refusal.text.trim_end());
+        refusal.log(module_path!(), self.generation(), format_args!("the policy directory is refused: {}", refusal.text.trim_end()));
         let stays_out = |candidate: &Candidate| self.rolled_back == Some(candidate.digest);
         let candidates: Vec<Candidate> = fallback::candidates(&self.directories).into_iter().filter(|c| !stays_out(c)).collect();
         for candidate in candidates {
@@ -170,7 +170,10 @@ impl Reconciler {
                     return Ok(());
                 }
                 Err(second) if second.kind == Kind::Kernel => return Err(second),
-                Err(second) => error!("{} is refused too: {}", origin.sentence(), second.text.trim_end()),
+                Err(second) => {
+                    let line = format_args!("{} is refused too: {}", origin.sentence(), second.text.trim_end());
+                    second.log(module_path!(), self.generation(), line);
+                }
             }
         }
         Err(refusal)
@@ -345,7 +348,9 @@ impl Reconciler {
     /// Logs a refusal and keeps it for `status`.
     fn note(&mut self, refusal: Refusal) -> Refusal {
         if self.live.is_some() {
-            error!("refused, generation {} goes on: {}", self.generation(), refusal.text.trim_end());
+            let generation = self.generation();
+            let line = format_args!("refused, generation {generation} goes on: {}", refusal.text.trim_end());
+            refusal.log(module_path!(), generation, line);
         }
         self.last_error = Some(refusal.text.trim_end().to_string());
         refusal
@@ -381,7 +386,8 @@ impl Reconciler {
         }
         let keep = self.live.as_ref().is_none_or(|live| live.policies.daemon.on_stop == OnStop::Keep);
         if keep {
-            info!("stopping; the kernel goes on enforcing generation {} (on_stop = \"keep\")", self.generation());
+            let generation = self.generation();
+            info!(NETPOL_GENERATION = generation; "stopping; the kernel goes on enforcing generation {generation} (on_stop = \"keep\")");
             return Ok(());
         }
         let interfaces = self.detach()?;
@@ -472,7 +478,8 @@ impl Reconciler {
 
 fn announce(generation: u32, ruleset: &Ruleset, candidate: &Candidate) {
     let (rules, links) = (ruleset.core.rules.len(), ruleset.links.len());
-    info!("generation {generation} is live: {rules} rules on {links} interfaces, from {}", candidate.origin.sentence());
+    let from = candidate.origin.sentence();
+    info!(NETPOL_GENERATION = generation; "generation {generation} is live: {rules} rules on {links} interfaces, from {from}");
     if candidate.policies.policies.is_empty() {
         warn!("there is no policy: no interface is under policy");
     }
@@ -482,7 +489,7 @@ fn announce(generation: u32, ruleset: &Ruleset, candidate: &Candidate) {
 fn check(snapshot: &mut Snapshot, origin: Origin) -> Result<Candidate, Refusal> {
     let loaded = policy::load(snapshot);
     let warnings: Arc<[String]> = loaded.warnings.iter().map(report::diagnostic_line).collect();
-    let policies = loaded.policies.map_err(|errors| Refusal::policy(render(&errors, snapshot, false)))?;
+    let policies = loaded.policies.map_err(|errors| Refusal::policy(&errors, render(&errors, snapshot, false)))?;
     let failures = judge::run_tests(&policies);
     if !failures.is_empty() {
         return Err(Refusal::tests(&failures));

@@ -1,10 +1,17 @@
-//! Why a ruleset did not go live, with the exit code that `apply` gives for it.
+//! Why a ruleset did not go live, with the exit code that `apply` gives for it and the fields that the journal has of it.
+
+use std::fmt;
+
+use log::Level;
+use log::kv::Value;
 
 use super::sets::SetError;
 use crate::compile::CompileError;
 use crate::kernel;
 use crate::policy::judge::TestFailure;
-use crate::report;
+use crate::policy::model::Origin;
+use crate::report::{self, fields};
+use crate::schema::diagnose::{Diagnostic, Severity};
 use crate::source::SourceError;
 
 /// Which stage refused.
@@ -30,11 +37,24 @@ pub struct Refusal {
     pub text: String,
     /// The files were moving: look again soon.
     pub passing: bool,
+    /// Place of the first error, where there is one to name.
+    pub place: Option<Origin>,
 }
 
 impl Refusal {
-    fn new(kind: Kind, text: String) -> Self {
-        Refusal { kind, text, passing: false }
+    pub(super) fn new(kind: Kind, text: String) -> Self {
+        Refusal { kind, text, passing: false, place: None }
+    }
+
+    fn at(self, place: Option<Origin>) -> Self {
+        Refusal { place, ..self }
+    }
+
+    /// Logs it as an error; `generation` goes on.
+    pub fn log(&self, target: &str, generation: u32, line: fmt::Arguments<'_>) {
+        let mut about = vec![("NETPOL_GENERATION", Value::from(generation))];
+        about.extend(self.place.iter().flat_map(fields::place));
+        fields::say(Level::Error, target, &about, line);
     }
 
     pub(super) fn source(error: &SourceError) -> Self {
@@ -47,17 +67,25 @@ impl Refusal {
         Refusal::new(Kind::Declined, text.to_string())
     }
 
-    pub(super) fn policy(diagnostics: String) -> Self {
-        Refusal::new(Kind::Policy, diagnostics)
+    /// `text`: the diagnostics for people.
+    pub(super) fn policy(diagnostics: &[Diagnostic], text: String) -> Self {
+        let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
+        let place = errors.filter_map(|error| error.place.as_ref()).next();
+        let place = place.map(|place| Origin { file: place.file.clone(), line: place.line, column: place.column });
+        Refusal::new(Kind::Policy, text).at(place)
     }
 
     pub(super) fn compile(error: &CompileError) -> Self {
-        Refusal::new(Kind::Policy, error.to_string())
+        let place = match error {
+            CompileError::EndpointConflict(conflict) | CompileError::XdpConflict(conflict) => Some(conflict.first.origin.clone()),
+            CompileError::TooMany { .. } => None,
+        };
+        Refusal::new(Kind::Policy, error.to_string()).at(place)
     }
 
     pub(super) fn tests(failures: &[TestFailure]) -> Self {
         let lines: Vec<String> = failures.iter().map(report::failure_line).collect();
-        Refusal::new(Kind::Tests, lines.join("\n"))
+        Refusal::new(Kind::Tests, lines.join("\n")).at(failures.first().map(|failure| failure.origin.clone()))
     }
 
     /// Not the kernel's fault as a whole: a ruleset that does not ask for the reverse path can be enforced.

@@ -259,12 +259,12 @@ impl Reconciler {
 impl Refusal {
     fn not_kept(error: &str) -> Self {
         let text = format!("that the ruleset is on trial cannot be kept: {error}");
-        Refusal { kind: Kind::Declined, text, passing: false }
+        Refusal::new(Kind::Declined, text)
     }
 
     fn nothing_to_try() -> Self {
         let text = "the directory's ruleset is live already and for good: there is nothing to confirm";
-        Refusal { kind: Kind::Declined, text: text.to_string(), passing: false }
+        Refusal::new(Kind::Declined, text.to_string())
     }
 }
 

@@ -1,11 +1,15 @@
-//! Logged packets -> lines: verdict, reason, interface, tuple, and the file and line that decided.
+//! Logged packets -> lines (and, for the journal, [`Fields`]): verdict, reason, interface, tuple, and the file and line that decided.
 
+mod fields;
+
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netpol_probes::abi::{self, np_event};
 
+pub use self::fields::Fields;
 use super::names::Names;
-use crate::policy::model::has_ports;
+use crate::policy::model::{Origin, has_ports};
 use crate::policy::reason::Reason;
 
 /// One line for one packet.
@@ -15,24 +19,41 @@ pub fn line(event: &np_event, names: &Names) -> String {
         abi::NP_HOOK_EGRESS => "egress hook",
         _ => "xdp",
     };
-    format!(
-        "{} {} {hook}: {}{}, {} bytes{}",
-        verdict(event),
-        names.interface(event.ifindex),
-        tuple(event),
-        tags(event),
-        event.length,
-        cause(event, names)
-    )
+    let interface = names.interface_name(event.ifindex).map_or_else(|| format!("#{}", event.ifindex), String::from);
+    let cause = cause(event, names).map(|cause| format!(" [{cause}]")).unwrap_or_default();
+    let tags = if event.vlan[0] == 0 { String::new() } else { format!(" vlan {}", Tags(event.vlan)) };
+    format!("{} {interface} {hook}: {}{tags}, {} bytes{cause}", Verdict::of(event), tuple(event), event.length)
 }
 
 /// What happened, or what a policy in audit mode would have done.
-fn verdict(event: &np_event) -> String {
-    let verb = if is_audit(event) { "would-deny" } else { "drop" };
-    match Reason::from_number(event.reason.into()) {
-        None => "allow".to_string(),
-        Some(Reason::Reject) if !is_audit(event) => "reject".to_string(),
-        Some(reason) => format!("{verb} ({})", reason.name()),
+struct Verdict {
+    /// `allow`, `drop`, `reject` or `would-deny`.
+    verb: &'static str,
+    /// `None` = let through.
+    reason: Option<Reason>,
+}
+
+impl Verdict {
+    fn of(event: &np_event) -> Verdict {
+        let reason = Reason::from_number(event.reason.into());
+        let verb = match reason {
+            None => "allow",
+            Some(_) if is_audit(event) => "would-deny",
+            Some(Reason::Reject) => "reject",
+            Some(_) => "drop",
+        };
+        Verdict { verb, reason }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reason {
+            // Said by the verb.
+            Some(Reason::Reject) if self.verb == "reject" => f.write_str(self.verb),
+            Some(reason) => write!(f, "{} ({})", self.verb, reason.name()),
+            None => f.write_str(self.verb),
+        }
     }
 }
 
@@ -41,32 +62,49 @@ fn is_audit(event: &np_event) -> bool {
 }
 
 /// The rule, or the default, that decided.
-fn cause(event: &np_event, names: &Names) -> String {
+struct Cause<'a> {
+    policy: &'a str,
+    /// `None` = the policy's default.
+    rule: Option<&'a str>,
+    /// Where it is written.
+    origin: Option<&'a Origin>,
+}
+
+fn cause<'a>(event: &np_event, names: &'a Names) -> Option<Cause<'a>> {
     if let Some(rule) = names.rule(event.generation, event.rule) {
-        return format!(" [{}/{} at {}]", rule.policy, rule.id, rule.origin);
+        return Some(Cause { policy: &rule.policy, rule: Some(&rule.id), origin: Some(&rule.origin) });
     }
     if let Some(audit) = names.audit(event.generation, event.audit).filter(|_| is_audit(event)) {
         let origin = audit.default_origins.get(usize::from(event.hook)).and_then(Option::as_ref);
-        return format!(" [default of {}{}]", audit.policy, origin.map(|origin| format!(" at {origin}")).unwrap_or_default());
+        return Some(Cause { policy: &audit.policy, rule: None, origin });
     }
+    let chain = names.chain(event.generation, event.chain)?;
     let by_default = Reason::from_number(event.reason.into()) == Some(Reason::Default);
-    match names.chain(event.generation, event.chain) {
-        Some(chain) if by_default => format!(" [default of {} at {}]", chain.default_policy, chain.default_origin),
-        _ => String::new(),
+    by_default.then_some(Cause { policy: &chain.default_policy, rule: None, origin: Some(&chain.default_origin) })
+}
+
+impl fmt::Display for Cause<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.rule {
+            Some(rule) => write!(f, "{}/{rule}", self.policy)?,
+            None => write!(f, "default of {}", self.policy)?,
+        }
+        self.origin.map_or(Ok(()), |origin| write!(f, " at {origin}"))
     }
 }
 
 fn tuple(event: &np_event) -> String {
     if event.family == 0 {
-        return format!("ethertype {:#06x}", event.ethertype);
+        return format!("ethertype {}", EtherType(event.ethertype));
     }
     let (source, destination) = (address(event.family, event.src), address(event.family, event.dst));
     match event.protocol {
-        1 | 58 => format!("{} {source} > {destination} type {} code {}", protocol(event.protocol), event.icmp_type, event.icmp_code),
+        p @ (1 | 58) => format!("{} {source} > {destination} type {} code {}", Protocol(p), event.icmp_type, event.icmp_code),
         p if has_ports(p) => {
-            format!("{} {} > {}{}", protocol(p), socket(source, event.sport), socket(destination, event.dport), flags(event))
+            let flags = if p == 6 { format!(" {}", TcpFlags(event.tcp_flags)) } else { String::new() };
+            format!("{} {} > {}{flags}", Protocol(p), socket(source, event.sport), socket(destination, event.dport))
         }
-        p => format!("{} {source} > {destination}", protocol(p)),
+        p => format!("{} {source} > {destination}", Protocol(p)),
     }
 }
 
@@ -83,31 +121,60 @@ fn socket(address: IpAddr, port: u16) -> String {
     std::net::SocketAddr::new(address, port).to_string()
 }
 
-fn protocol(number: u8) -> String {
-    match number {
-        1 => "icmp".into(),
-        6 => "tcp".into(),
-        17 => "udp".into(),
-        58 => "icmpv6".into(),
-        132 => "sctp".into(),
-        number => format!("protocol {number}"),
+/// An IP protocol.
+struct Protocol(u8);
+
+impl Protocol {
+    fn name(&self) -> Option<&'static str> {
+        match self.0 {
+            1 => Some("icmp"),
+            6 => Some("tcp"),
+            17 => Some("udp"),
+            58 => Some("icmpv6"),
+            132 => Some("sctp"),
+            _ => None,
+        }
     }
 }
 
-fn flags(event: &np_event) -> String {
-    if event.protocol != 6 {
-        return String::new();
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "protocol {}", self.0),
+        }
     }
-    let names = ["fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr"];
-    let set: Vec<&str> = names.iter().enumerate().filter(|(bit, _)| event.tcp_flags & (1 << bit) != 0).map(|(_, name)| *name).collect();
-    format!(" {}", set.join(","))
 }
 
-fn tags(event: &np_event) -> String {
-    match event.vlan {
-        [0, _] => String::new(),
-        [outer, 0] => format!(" vlan {outer}"),
-        [outer, inner] => format!(" vlan {outer}.{inner}"),
+/// Of a frame that is not IP.
+struct EtherType(u16);
+
+impl fmt::Display for EtherType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#06x}", self.0)
+    }
+}
+
+/// The flags of a TCP header, `syn,ack`.
+struct TcpFlags(u8);
+
+impl fmt::Display for TcpFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = ["fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr"];
+        let set: Vec<&str> = names.iter().enumerate().filter(|(bit, _)| self.0 & (1 << bit) != 0).map(|(_, name)| *name).collect();
+        f.write_str(&set.join(","))
+    }
+}
+
+/// VLAN tags, the outer one first; 0 = none.
+struct Tags([u16; 2]);
+
+impl fmt::Display for Tags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [outer, 0] => write!(f, "{outer}"),
+            [outer, inner] => write!(f, "{outer}.{inner}"),
+        }
     }
 }
 
@@ -119,10 +186,11 @@ mod tests {
     #[test]
     fn audit_and_reject_have_words_of_their_own() {
         let event = |reason: u32, flags: u32| np_event { reason: reason as u8, flags: flags as u8, ..np_event::default() };
-        assert_eq!(verdict(&event(abi::NP_R_RULE, abi::NP_EVENT_AUDIT)), "would-deny (rule)");
-        assert_eq!(verdict(&event(abi::NP_R_REJECT, abi::NP_EVENT_AUDIT)), "would-deny (reject)");
-        assert_eq!(verdict(&event(abi::NP_R_REJECT, 0)), "reject");
-        assert_eq!(verdict(&event(abi::NP_ACCEPTED, 0)), "allow");
+        let told = |event: &np_event| Verdict::of(event).to_string();
+        assert_eq!(told(&event(abi::NP_R_RULE, abi::NP_EVENT_AUDIT)), "would-deny (rule)");
+        assert_eq!(told(&event(abi::NP_R_REJECT, abi::NP_EVENT_AUDIT)), "would-deny (reject)");
+        assert_eq!(told(&event(abi::NP_R_REJECT, 0)), "reject");
+        assert_eq!(told(&event(abi::NP_ACCEPTED, 0)), "allow");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What people, scripts and the service manager are told. Knows facts, decides nothing.
 
 pub mod events;
+pub mod fields;
+pub mod journald;
 pub mod metrics;
 pub mod names;
 pub mod outlet;

@@ -75,7 +75,7 @@ impl Names {
     }
 
     /// An interface.
-    pub fn interface(&self, ifindex: u32) -> String {
-        self.interfaces.get(&ifindex).cloned().unwrap_or_else(|| format!("#{ifindex}"))
+    pub fn interface_name(&self, ifindex: u32) -> Option<&str> {
+        self.interfaces.get(&ifindex).map(String::as_str)
     }
 }

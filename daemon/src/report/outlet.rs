@@ -1,4 +1,4 @@
-//! The way of log lines to standard error: once [`detach`] was called, by a thread of its own.
+//! The way of log lines to standard error, or of entries to the journal: once [`detach`] was called, by a thread of its own.
 //!
 //! A reader that is slow, stopped or gone (a pipe that is full, a journal that hangs) costs lines, which are counted; it never
 //! holds up whoever logs, and so neither the daemon's loop nor its end. Knows nothing of what the lines say.
@@ -10,14 +10,20 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use log::Level;
+
+use super::journald::{Journal, entry};
+
 /// Bytes that may wait.
 const MOST: usize = 1 << 20;
 /// What a flood of logged packets may take of it: the rest is for what the daemon has to say itself.
 const MOST_OF_PACKETS: usize = MOST / 2;
 
 static QUEUE: OnceLock<Queue> = OnceLock::new();
+/// Where everything goes instead of standard error.
+static JOURNAL: OnceLock<Journal> = OnceLock::new();
 
-/// What the logger writes into, one whole line (or more) a call.
+/// What the logger writes into, one whole line (or more) a call, or one entry.
 #[derive(Debug, Clone, Copy)]
 pub struct Outlet;
 
@@ -25,7 +31,7 @@ impl Write for Outlet {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match QUEUE.get() {
             Some(queue) => queue.put(line),
-            None => io::stderr().write_all(line)?,
+            None => Sink.write_all(line)?,
         }
         Ok(line.len())
     }
@@ -35,13 +41,45 @@ impl Write for Outlet {
     }
 }
 
+/// Where it all ends.
+struct Sink;
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match JOURNAL.get() {
+            Some(journal) => journal.send(bytes),
+            None => io::stderr().write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// From now on each call of the logger is an entry for the journal. Called once, before anything is logged.
+pub fn use_journal(journal: Journal) {
+    JOURNAL.get_or_init(|| journal);
+}
+
+/// Says why the process ends, past the logger and its filters.
+///
+/// # Errors
+/// Nobody is there to be told.
+pub fn last_error(text: &str) -> io::Result<()> {
+    match JOURNAL.get() {
+        Some(_) => Outlet.write_all(&entry::of(Level::Error, module_path!(), text)),
+        None => writeln!(Outlet, "error: {text}"),
+    }
+}
+
 /// From now on nobody who logs waits for whoever reads.
 ///
 /// # Errors
 /// There is no thread to be had; all goes on as before.
 pub fn detach() -> io::Result<()> {
     if QUEUE.get().is_none() {
-        thread::Builder::new().name("log".into()).spawn(|| QUEUE.get_or_init(Queue::default).serve(&mut io::stderr()))?;
+        thread::Builder::new().name("log".into()).spawn(|| QUEUE.get_or_init(Queue::default).serve(&mut Sink))?;
         QUEUE.get_or_init(Queue::default);
     }
     Ok(())
@@ -116,11 +154,9 @@ impl Queue {
             }
             let lost = self.lost.load(Ordering::Relaxed);
             // Past the queue: a notice that is lost as well must not be a line that is lost.
-            if lost > told && self.lock().bytes < MOST_OF_PACKETS {
-                let notice = format!("[WARN  netpol_ebpf::report] {} lines of this log were lost: nobody took them in time\n", lost - told);
-                if to.write_all(notice.as_bytes()).is_ok() {
-                    told = lost;
-                }
+            let room = self.lock().bytes < MOST_OF_PACKETS;
+            if lost > told && room && to.write_all(&notice(lost - told)).is_ok() {
+                told = lost;
             }
             self.done();
         }
@@ -152,6 +188,14 @@ impl Queue {
             }
             waiting = self.changed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+}
+
+fn notice(lost: u64) -> Vec<u8> {
+    let text = format!("{lost} lines of this log were lost: nobody took them in time");
+    match JOURNAL.get() {
+        Some(_) => entry::of(Level::Warn, "netpol_ebpf::report", &text),
+        None => format!("[WARN  netpol_ebpf::report] {text}\n").into_bytes(),
     }
 }
 

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use log::{error, info, warn};
+use log::{Level, error, warn};
 
 use crate::reconcile::Reconciler;
+use crate::report::fields::say;
 use crate::report::{events, outlet};
 
 /// How long the thread sleeps at most; also how long stopping it may take.
@@ -36,7 +37,8 @@ impl EventLog {
             while !stopped.load(Ordering::Relaxed) {
                 let told = ring.poll(PATIENCE, &mut |event| {
                     if outlet::takes_packets() {
-                        info!(target: "packet", "{}", events::line(event, &names.lock()));
+                        let names = names.lock();
+                        say(Level::Info, "packet", &events::Fields::new(event, &names), format_args!("{}", events::line(event, &names)));
                     }
                 });
                 if let Err(error) = told {

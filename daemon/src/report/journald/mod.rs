@@ -1,0 +1,98 @@
+//! journald's native protocol: whether standard error is the journal, the socket, and ([`entry`]) what goes through it.
+//!
+//! Knows systemd.exec(5) (`JOURNAL_STREAM`) and the path of the socket. Knows no queue and no thread: that a journal which reads
+//! nothing holds up nobody is the outlet's business.
+
+pub mod entry;
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+
+/// Where journald listens for entries with fields.
+const SOCKET: &str = "/run/systemd/journal/socket";
+
+/// A way to the journal. One datagram is one entry.
+#[derive(Debug)]
+pub struct Journal {
+    socket: UnixDatagram,
+    path: PathBuf,
+}
+
+impl Journal {
+    /// The journal that standard error is connected to; `None` where it is connected to something else.
+    ///
+    /// # Errors
+    /// It is the journal, and its socket cannot be reached.
+    pub fn of_standard_error() -> Option<io::Result<Journal>> {
+        let told = std::env::var("JOURNAL_STREAM").ok()?;
+        is_stream(&told, io::stderr()).then(|| Journal::at(Path::new(SOCKET)))
+    }
+
+    fn at(path: &Path) -> io::Result<Journal> {
+        // Only to see that somebody listens there.
+        UnixDatagram::unbound()?.connect(path)?;
+        Ok(Journal { socket: UnixDatagram::unbound()?, path: path.to_owned() })
+    }
+
+    /// Sends an entry whole; waits as long as the journal's queue is full.
+    ///
+    /// # Errors
+    /// Nobody listens, or the entry is too large. The path is asked each time: the next entry finds a journal that came back.
+    pub fn send(&self, entry: &[u8]) -> io::Result<usize> {
+        self.socket.send_to(entry, &self.path)
+    }
+}
+
+/// Whether a descriptor is the stream that `JOURNAL_STREAM` names: `DEVICE:INODE`, in decimal. Whoever starts a program with its
+/// standard error elsewhere leaves the variable as it is.
+fn is_stream(told: &str, descriptor: impl AsFd) -> bool {
+    let Ok(stat) = rustix::fs::fstat(descriptor) else { return false };
+    told == format!("{}:{}", stat.st_dev, stat.st_ino)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn standard_error_is_the_journal_where_device_and_inode_agree() {
+        let (ours, other) = UnixStream::pair().unwrap();
+        let name = |of: &UnixStream| rustix::fs::fstat(of).map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino)).unwrap();
+        assert!(is_stream(&name(&ours), &ours));
+        assert!(!is_stream(&name(&other), &ours), "another stream");
+        let inode = name(&ours).split_once(':').unwrap().1.to_owned();
+        for told in
+            [String::new(), ":".into(), inode.clone(), format!(":{inode}"), format!("1{}", name(&ours)), format!("{}0", name(&ours))]
+        {
+            assert!(!is_stream(&told, &ours), "{told}");
+        }
+    }
+
+    #[test]
+    fn journal_that_is_gone_costs_entries_and_one_that_came_back_gets_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        assert!(Journal::at(&path).is_err(), "nobody was ever there");
+        let first = UnixDatagram::bind(&path).unwrap();
+        let journal = Journal::at(&path).unwrap();
+        let got = |socket: &UnixDatagram| {
+            let mut buffer = [0; 64];
+            let length = socket.recv(&mut buffer).unwrap();
+            buffer[..length].to_vec()
+        };
+        journal.send(b"one").unwrap();
+        assert_eq!(got(&first), b"one");
+        drop(first);
+        assert_eq!(journal.send(b"two").unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(journal.send(b"three").unwrap_err().kind(), io::ErrorKind::NotFound);
+        let second = UnixDatagram::bind(&path).unwrap();
+        journal.send(b"four").unwrap();
+        assert_eq!(got(&second), b"four");
+    }
+}
