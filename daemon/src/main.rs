@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Parser;
 use env_logger::{Builder, Env, Target, WriteStyle};
 use netpol_ebpf::cli::{self, Cli};
+use netpol_ebpf::kernel;
 use netpol_ebpf::report::journald::{Journal, entry};
 use netpol_ebpf::report::outlet::{self, Outlet};
 
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
         outlet::last_error(&format!("{error:#}")).unwrap_or_default();
         ExitCode::from(cli::UNREACHABLE)
     });
-    outlet::flush(LAST_WORDS);
+    outlet::flush(LAST_WORDS, kernel::unread);
     code
 }
 

@@ -1,6 +1,7 @@
 //! What the journal has: each logged packet, refusal and stop with its fields, and what becomes of them while journald does nothing.
 
 use std::net::Ipv4Addr;
+use std::thread;
 use std::time::Duration;
 
 use netpol_tests::flood::Flood;
@@ -14,6 +15,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const FILE: &str = "/etc/netpol.d/10-test.toml";
 
 impl Machine {
+    /// Process of its own journald, by its number in the machine.
+    fn journald(&self) -> String {
+        self.must(&["systemctl", "show", "--value", "-p", "MainPID", "systemd-journald.service"]).trim().to_owned()
+    }
+
     /// Entries of the service that have these fields (`NAME=value`).
     fn entries(&self, fields: &[&str]) -> Vec<Value> {
         let command = ["journalctl", "--no-pager", "-o", "json", "-u", "netpol-ebpf.service"];
@@ -102,14 +108,15 @@ fn refused_ruleset_is_an_entry_with_the_place_of_its_first_error() {
     let good = arriving(&allow_port("dns", "udp", 53)).replacen(VERSION, &format!("{VERSION}[daemon]\nreload = \"manual\"\n"), 1);
     image.policy("10-test.toml", &good);
     let machine = image.boot();
-    let bad = good.replace("action", "acton");
+    let bad = good.replace("\"allow\"", "\"alow\"");
     machine.save("10-test.toml", &bad);
     assert_ne!(machine.service("reload").code, 0, "refused");
-    let refused = machine.entry(&["PRIORITY=3"]);
-    let (line, generation) = (line_of(&bad, "acton"), machine.status()["generation"].to_string());
-    has(&refused, &[("NETPOL_FILE", FILE), ("NETPOL_LINE", &line), ("NETPOL_COLUMN", "1"), ("NETPOL_GENERATION", &generation)]);
+    let line = line_of(&bad, "action = ");
+    let refused = machine.entry(&["PRIORITY=3", &format!("NETPOL_FILE={FILE}")]);
+    let generation = machine.status()["generation"].to_string();
+    has(&refused, &[("NETPOL_LINE", &line), ("NETPOL_COLUMN", "10"), ("NETPOL_GENERATION", &generation), ("_TRANSPORT", "journal")]);
     let message = refused["MESSAGE"].as_str().expect("text");
-    assert!(message.starts_with("refused, generation ") && message.contains("acton = \"allow\""), "whole, in one entry: {message}");
+    assert!(message.starts_with("refused, generation ") && message.contains("action = \"alow\""), "whole, in one entry: {message}");
 
     let failing = "[[test]]\nname = \"shut\"\ninterface = \"left\"\ndirection = \"ingress\"\nexpect = \"deny\"\n\
                    packet = { protocol = \"udp\", source = \"10.1.0.2:9\", destination = \"10.1.0.1:53\" }\n";
@@ -129,18 +136,27 @@ fn file_whose_name_is_an_entry_forges_none() {
     let name = "20-x\nNETPOL_VERDICT=allow\nMESSAGE=all is well\n\n.toml";
     image.policy(name, "version = 1\n[[policy]]\nname = 7\n");
     let machine = image.boot();
-    let refused = machine.entry(&["PRIORITY=3", "NETPOL_LINE=3"]);
+    let refused = machine.entry(&["PRIORITY=3", "NETPOL_LINE=2"]);
     has(&refused, &[("NETPOL_FILE", &format!("/etc/netpol.d/{name}"))]);
     assert_eq!(refused["NETPOL_VERDICT"], Value::Null, "{refused:#}");
     assert!(machine.entries(&["NETPOL_VERDICT=allow"]).is_empty() && machine.entries(&["MESSAGE=all is well"]).is_empty());
 }
 
 #[test]
-fn last_words_are_found_by_the_unit_each_time() {
+fn last_words_are_found_by_the_unit_also_where_journald_reads_them_late() {
     let Some(image) = Image::new() else { return };
     image.policy("10-test.toml", &logging(53));
     let machine = image.boot();
-    for stops in 1..=10 {
+    let journald = machine.journald();
+    for stops in 1..=3 {
+        if stops == 3 {
+            // By then journald has forgotten what it knew of the process.
+            thread::sleep(Duration::from_secs(6));
+            machine.must(&["kill", "-STOP", &journald]);
+            machine.must(&["systemctl", "--no-block", "stop", "netpol-ebpf.service"]);
+            thread::sleep(Duration::from_secs(1));
+            machine.must(&["kill", "-CONT", &journald]);
+        }
         machine.service("stop").expect(0);
         let said = || machine.journal().matches("stopping; the kernel goes on enforcing").count();
         wait::until("the stop is in the journal of the unit", Duration::from_secs(5), || said() == stops);
@@ -160,7 +176,7 @@ fn journald_that_is_stopped_holds_up_nothing_and_is_told_later_what_it_missed() 
     image.policy("10-test.toml", &logging(53));
     let machine = image.boot();
     let process = machine.property("MainPID");
-    let journald = machine.must(&["systemctl", "show", "--value", "-p", "MainPID", "systemd-journald.service"]).trim().to_owned();
+    let journald = machine.journald();
     machine.must(&["kill", "-STOP", &journald]);
     let denied: Vec<Packet> = (0..100).map(|n| Packet::udp(Family::V4.at(1, 2, 1000 + n), Family::V4.at(1, 1, 54))).collect();
     let flood = Flood::with_pauses(&machine.src, "eth0", &denied, Some(Duration::from_millis(2)));
@@ -206,4 +222,16 @@ fn journald_that_is_started_again_gets_the_next_entries() {
         wait::until("an entry after the restart", PATIENCE, arrived);
     }
     assert_eq!(machine.property("NRestarts"), "0");
+}
+
+#[test]
+fn journal_whose_socket_cannot_be_reached_gets_lines() {
+    let Some(image) = Image::new() else { return };
+    image.unit("netpol-ebpf.service.d/10-test.conf", "[Service]\nInaccessiblePaths=/run/systemd/journal/socket\n");
+    image.policy("10-test.toml", &logging(53));
+    let machine = image.boot();
+    let lines = machine.entries(&["_TRANSPORT=stdout", "SYSLOG_IDENTIFIER=netpol-ebpf"]);
+    let texts: Vec<&str> = lines.iter().filter_map(|line| line["MESSAGE"].as_str()).collect();
+    assert!(texts.iter().any(|text| text.starts_with("[WARN  netpol_ebpf] the journal's socket cannot be reached")), "{texts:?}");
+    assert!(texts.contains(&"[INFO  netpol_ebpf::cli::run] ready: generation 1: 2 rules on 1 interfaces"), "{texts:?}");
 }

@@ -74,7 +74,7 @@ pub use events::{Events, event};
 pub use features::{Feature, Features};
 pub use inspect::{Inspection, inspect};
 pub use sets::{Prepared, Standing};
-pub use sys::{boot_time, boot_time_offset, leave_signals_to_others};
+pub use sys::{boot_time, boot_time_offset, leave_signals_to_others, unread};
 pub use test_run::{Entry, Shot, TestRun};
 pub use told::Told;
 pub use writers::is_written;

@@ -5,7 +5,7 @@
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -141,6 +141,20 @@ pub fn netns_cookie() -> Result<u64> {
         return Err(last_error("cookie of the network namespace"));
     }
     Ok(cookie)
+}
+
+/// Bytes, with what the kernel adds to them, that were sent through a Unix socket and that nobody has read yet.
+///
+/// # Errors
+/// It is no socket.
+pub fn unread(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    // SIOCOUTQ, by its other name.
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: `bytes` is valid for writes of an int, which is what this request writes.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(usize::try_from(bytes).unwrap_or(0))
 }
 
 /// Lifts the memory limit that kernels before 5.11 hold maps to. Not fatal where it is refused: newer ones do not ask.

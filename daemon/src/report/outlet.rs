@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
@@ -101,10 +102,15 @@ pub fn lost() -> u64 {
     QUEUE.get().map_or(0, |queue| queue.lost.load(Ordering::Relaxed))
 }
 
-/// Waits until everything is written, but no longer than that.
-pub fn flush(patience: Duration) {
+/// Waits until everything is written, and read where it goes to the journal, but no longer than that. `unread`: see
+/// [`Journal::wait_until_read`].
+pub fn flush(patience: Duration, unread: impl Fn(BorrowedFd<'_>) -> io::Result<usize>) {
+    let end = Instant::now() + patience;
     if let Some(queue) = QUEUE.get() {
-        queue.wait_until_empty(Instant::now() + patience);
+        queue.wait_until_empty(end);
+    }
+    if let Some(journal) = JOURNAL.get() {
+        journal.wait_until_read(end, unread);
     }
 }
 

@@ -6,12 +6,17 @@
 pub mod entry;
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Where journald listens for entries with fields.
 const SOCKET: &str = "/run/systemd/journal/socket";
+
+/// Between two looks at what it has read.
+const MOMENT: Duration = Duration::from_millis(10);
 
 /// A way to the journal. One datagram is one entry.
 #[derive(Debug)]
@@ -43,6 +48,19 @@ impl Journal {
     pub fn send(&self, entry: &[u8]) -> io::Result<usize> {
         self.socket.send_to(entry, &self.path)
     }
+
+    /// Waits until journald has read what was sent, but not after `end`. It asks /proc whose an entry is, so whoever has ended by then has
+    /// said it in the name of no unit. `unread` tells how many bytes of a socket nobody has read yet.
+    pub fn wait_until_read(&self, end: Instant, unread: impl Fn(BorrowedFd<'_>) -> io::Result<usize>) {
+        loop {
+            let waits = unread(self.socket.as_fd()).is_ok_and(|bytes| bytes > 0);
+            // Also where nothing waits: it was read a moment ago.
+            thread::sleep(MOMENT);
+            if !waits || Instant::now() >= end {
+                return;
+            }
+        }
+    }
 }
 
 /// Whether a descriptor is the stream that `JOURNAL_STREAM` names: `DEVICE:INODE`, in decimal. Whoever starts a program with its
@@ -71,6 +89,26 @@ mod tests {
         {
             assert!(!is_stream(&told, &ours), "{told}");
         }
+    }
+
+    #[test]
+    fn end_waits_for_a_journal_that_reads_and_not_for_ever() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let reader = UnixDatagram::bind(&path).unwrap();
+        let journal = Journal::at(&path).unwrap();
+        let seconds = |seconds| Instant::now() + Duration::from_secs(seconds);
+        journal.send(b"one").unwrap();
+        let begin = Instant::now();
+        journal.wait_until_read(begin + 5 * MOMENT, crate::kernel::unread);
+        assert!(begin.elapsed() >= 5 * MOMENT, "nobody reads");
+        let reading = thread::spawn(move || {
+            thread::sleep(10 * MOMENT);
+            reader.recv(&mut [0; 8]).map(|_| reader)
+        });
+        journal.wait_until_read(seconds(60), crate::kernel::unread);
+        assert!(begin.elapsed() >= 10 * MOMENT && begin.elapsed() < Duration::from_secs(30), "read after {:?}", begin.elapsed());
+        reading.join().unwrap().unwrap();
     }
 
     #[test]
