@@ -135,11 +135,14 @@ mod tests {
     use crate::policy::model::{Hook, Origin};
     use crate::report::names::SharedNames;
 
+    const MANUAL: &str = include_str!("../../../man/netpol-ebpf.8.in");
+
     struct Collected(BTreeMap<String, String>);
 
     impl<'kvs> VisitSource<'kvs> for Collected {
         fn visit_pair(&mut self, key: kv::Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
             assert!(self.0.insert(key.to_string(), value.to_string()).is_none(), "{key} is said once");
+            assert!(MANUAL.contains(key.as_str()), "the manual page knows {key}");
             Ok(())
         }
     }
