@@ -20,16 +20,18 @@ fn enforced(machine: &Machine, when: &str) {
     }
 }
 
+/// When a unit became active, µs since the boot.
+fn entered(machine: &Machine, unit: &str) -> u64 {
+    machine.must(&["systemctl", "show", "--value", "-p", "ActiveEnterTimestampMonotonic", unit]).trim().parse().expect("a time")
+}
+
 #[test]
 fn firewall_stands_before_the_network_comes_up() {
     let Some(image) = Image::new() else { return };
     image.policy("10-test.toml", &policy());
     let machine = image.boot();
-    let entered = |unit: &str| -> u64 {
-        machine.must(&["systemctl", "show", "--value", "-p", "ActiveEnterTimestampMonotonic", unit]).trim().parse().expect("a time")
-    };
     assert_eq!(machine.property("ActiveState"), "active");
-    let (ours, network) = (entered("netpol-ebpf.service"), entered("network-pre.target"));
+    let (ours, network) = (entered(&machine, "netpol-ebpf.service"), entered(&machine, "network-pre.target"));
     assert!(ours > 0 && ours <= network, "active at {ours} us, network-pre.target at {network} us");
     enforced(&machine, "booted");
     assert_eq!(machine.property("StatusText"), "generation 1: 2 rules on 1 interfaces");
@@ -118,4 +120,25 @@ fn restart_with_a_broken_policy_enforces_the_last_good_one() {
     enforced(&machine, "last good");
     assert_eq!(machine.status()["state"], "degraded");
     assert_eq!(machine.property("ActiveState"), "active");
+}
+
+#[test]
+fn boot_with_a_broken_policy_enforces_the_last_good_one_before_the_network_and_says_so() {
+    const KEPT: &str = "/var/lib/netpol-ebpf/last-good.json";
+    let Some(image) = Image::new() else { return };
+    image.policy("10-test.toml", &policy());
+    let before = image.boot();
+    let kept = before.must(&["cat", KEPT]);
+    drop(before);
+
+    let Some(image) = Image::new() else { return };
+    image.policy("10-test.toml", &policy().replace("\"allow\"", "\"alow\""));
+    image.file(KEPT, &kept);
+    let machine = image.boot();
+    enforced(&machine, "last good");
+    assert_eq!(machine.status()["state"], "degraded");
+    assert!(entered(&machine, "netpol-ebpf.service") <= entered(&machine, "network-pre.target"));
+    let errors = machine.must(&["journalctl", "--no-pager", "-o", "cat", "-p", "err", "_SYSTEMD_UNIT=netpol-ebpf.service"]);
+    assert!(errors.contains("the policy directory is refused: error: unknown value `alow`"), "{errors}");
+    assert!(errors.contains("enforcing the last good ruleset"), "{errors}");
 }
