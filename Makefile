@@ -4,6 +4,7 @@
 # make soak    everything at once, for SOAK_MINUTES=60 (root)
 # make soak-reloads   the long forms of the tests of reloads and crashes
 # make test-kernels KERNELS="6.1 newest"   Debian's kernels under qemu run what a kernel can change (x86-64 Debian; downloads)
+# make test-vm  this machine's systemd and the installed service, booted twice in a virtual machine under Debian's 6.12 (x86-64; root; downloads)
 # make fuzz    each parser of what outsiders write, by libFuzzer: FUZZ_SECONDS=60 a target (needs a C++ compiler; no root)
 # make install DESTDIR= PREFIX=/usr
 
@@ -14,9 +15,10 @@ PREFIX ?= /usr
 SHARE ?= $(PREFIX)/share
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+VM_KERNEL ?= 6.12
 KERNELS ?= 5.10 6.1 6.12 newest
 
-.PHONY: all build deps demo test test-programs test-kernels fuzz soak soak-reloads install lint clean
+.PHONY: all build deps demo test test-programs test-kernels test-vm fuzz soak soak-reloads install lint clean
 
 all: build
 
@@ -57,6 +59,11 @@ soak: build
 test-kernels: build
 	@tests/install-deps.sh kernels
 	tests/kernels/run.sh $(KERNELS)
+
+# A whole systemd under Debian's kernel in a virtual machine: boot, reload, crash, stop, reboot with a broken policy.
+test-vm: build
+	@tests/install-deps.sh kernels
+	tests/vm/run.sh $(VM_KERNEL)
 
 fuzz:
 	@tests/install-deps.sh fuzz

@@ -44,6 +44,7 @@ if [ "${1-}" = kernels ]; then
     need wireguard-tools have wg
     need xz-utils have xz
     need zstd have zstd
+    need e2fsprogs have mkfs.ext4
 fi
 if [ "${1-}" = fuzz ]; then
     need g++ have c++

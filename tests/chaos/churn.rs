@@ -46,11 +46,14 @@ const ENOUGH: Duration = Duration::from_secs(30);
 /// Interfaces of one round: they go together, for the kernel waits long after each deletion.
 const AT_ONCE: u8 = 10;
 
+/// Far beyond those that the kernel gives by itself.
+const FIXED: u32 = 1_000_000;
+
 /// Makes `hot0` and the like, with the far ends and their addresses.
 fn plug_many(bench: &Bench, fixed: bool) {
     let lines = (0..AT_ONCE).map(|n| {
         // Every other time the index of one that is gone, else a fresh one.
-        let index = if fixed { format!("index {}", 4240 + u32::from(n)) } else { String::new() };
+        let index = if fixed { format!("index {}", FIXED + u32::from(n)) } else { String::new() };
         format!(
             "link add hot{n} group 7 up {index} address 02:00:00:00:09:01 type veth peer name far{n}\nlink set far{n} up\n\
              address add 10.9.{n}.1/24 dev hot{n}\n"

@@ -50,7 +50,8 @@ tests() {
     pack "$home/tests.cpio"
 }
 
-# Everything of the kernel's own network stack and the devices that need no hardware, with what that depends on. Unpacked here: the guest is slow.
+# Everything of the kernel's own network stack and the devices that need no hardware, what a virtual machine's root stands on, and what that
+# depends on. Unpacked here: the guest is slow.
 modules() {
     local release=$1 tree=$home/$1 file
     local to=$work/usr/lib/modules/$release
@@ -58,7 +59,7 @@ modules() {
     [ -e "$tree/lib/modules/$release/modules.dep" ] || depmod -b "$tree" "$release"
     cp "$tree/lib/modules/$release"/modules.{builtin,builtin.modinfo,order} "$to/"
     sed 's/://' "$tree/lib/modules/$release/modules.dep" | awk '
-        $1 ~ /^kernel\/(net\/(sched|netfilter|ipv4|ipv6|bridge|8021q|802|core|llc|packet|unix|key|xfrm|sctp|dccp|l2tp|mpls|openvswitch|vmw_vsock|tls|hsr|dsa|psample|netlink)\/|drivers\/net\/[^\/]*\.ko|drivers\/net\/(bonding|wireguard|vxlan|macvlan|ipvlan|team|netdevsim|ovpn)\/|crypto\/(chacha|poly|curve|crc|gcm|ccm|ctr|cbc|aes|authenc|echainiv|seqiv|drbg|jitterentropy|cmac|sha|hmac|ghash)[^\/]*\.ko|lib\/libcrc32c\.ko)/ {
+        $1 ~ /^kernel\/(net\/(sched|netfilter|ipv4|ipv6|bridge|8021q|802|core|llc|packet|unix|key|xfrm|sctp|dccp|l2tp|mpls|openvswitch|vmw_vsock|tls|hsr|dsa|psample|netlink)\/|drivers\/net\/[^\/]*\.ko|drivers\/net\/(bonding|wireguard|vxlan|macvlan|ipvlan|team|netdevsim|ovpn)\/|crypto\/(chacha|poly|curve|crc|gcm|ccm|ctr|cbc|aes|authenc|echainiv|seqiv|drbg|jitterentropy|cmac|sha|hmac|ghash)[^\/]*\.ko|lib\/libcrc32c\.ko|net\/9p\/|fs\/(9p|overlayfs|ext4)\/|drivers\/virtio\/|drivers\/block\/virtio_blk\.ko)/ {
             for (i = 1; i <= NF; i++) if (!seen[$i]++) print $i
         }' | while read -r file; do
         mkdir -p "$to/$(dirname "$file")"
