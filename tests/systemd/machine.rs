@@ -196,6 +196,11 @@ impl Machine {
         assert!(child.wait().expect("the end of a child").success(), "{target} is saved");
     }
 
+    /// Its process 1, as this machine numbers it.
+    pub fn leader(&self) -> u32 {
+        self.leader
+    }
+
     /// Runs a closure in a thread that lives in the machine's network namespace.
     pub fn inside<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
         let path = format!("/proc/{}/ns/net", self.leader);

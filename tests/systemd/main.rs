@@ -3,6 +3,7 @@
 mod journal;
 mod lifecycle;
 mod machine;
+mod neighbours;
 mod reload;
 mod traffic;
 mod unit;

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use super::error::Result;
 use super::features::Features;
 use super::pins::Pins;
-use super::{attach_clsact, attach_tcx, bpf};
+use super::{attach_clsact, attach_tcx};
 use crate::plan::observed::TcAttachment;
 use crate::policy::model::Hook;
 
@@ -54,7 +54,7 @@ pub fn leave_other_way(way: TcAttachment, pins: &Pins, ifindex: u32, hook: Hook)
 
 /// [`switch`] to a program that the kernel has under that id.
 pub fn switch_to_id(way: TcAttachment, pins: &Pins, ifindex: u32, hook: Hook, program: u32) -> Result<()> {
-    switch(way, pins, ifindex, hook, bpf::program_by_id(program)?.as_fd())
+    switch(way, pins, ifindex, hook, pins.program(program)?.as_fd())
 }
 
 /// Takes our program off a hook, however it is attached.

@@ -39,6 +39,8 @@ const PLACES: [Place; 4] = [
     Place { pin: "guard-out-4", program: "np_guard_out", family: NFPROTO_IPV4, hook: POSTROUTING },
     Place { pin: "guard-out-6", program: "np_guard_out", family: NFPROTO_IPV6, hook: POSTROUTING },
 ];
+/// Pinned as well, to see by them whether the links still hang where they were.
+const PROGRAMS: [&str; 2] = ["np_guard_in", "np_guard_out"];
 
 /// The guard of this binary is at all its places.
 pub fn attached(pins: &Pins, digest: &str) -> bool {
@@ -54,7 +56,8 @@ pub fn is_pin(name: &str) -> bool {
 /// A link of the guard, open, with what it takes to see whether it still hangs there.
 pub struct HeldLink {
     link: OwnedFd,
-    program: OwnedFd,
+    /// `None` = the pin of the program is gone.
+    program: Option<OwnedFd>,
     priority: i32,
 }
 
@@ -64,11 +67,10 @@ pub type Held = BTreeMap<&'static str, HeldLink>;
 /// Takes hold of what is pinned: as long as it is held, a removed pin opens nothing.
 pub fn hold(pins: &Pins, digest: &str) -> Result<Held> {
     let directory = pins.programs(digest);
-    let pinned = PLACES.iter().map(|place| place.pin).filter(|pin| directory.join(pin).exists());
-    let held = pinned.map(|pin| {
-        let link = bpf::get(&directory.join(pin))?;
-        let (program, priority) = bpf::netfilter_link_info(&link, pin)?;
-        Ok((pin, HeldLink { program: bpf::program_by_id(program)?, link, priority }))
+    let held = PLACES.iter().filter(|place| directory.join(place.pin).exists()).map(|place| {
+        let (link, program) = (bpf::get(&directory.join(place.pin))?, directory.join(place.program));
+        let program = if program.exists() { Some(bpf::get(&program)?) } else { None };
+        Ok((place.pin, HeldLink { priority: bpf::netfilter_link_priority(&link, place.pin)?, link, program }))
     });
     held.collect()
 }
@@ -111,7 +113,8 @@ fn places_of(held: &Held) -> impl Iterator<Item = (&'static Place, &HeldLink)> {
 
 /// Nothing tells that a netfilter link was detached by force, but its place is free then: a link that could be made there.
 fn detached(place: &Place, held: &HeldLink) -> Result<Option<OwnedFd>> {
-    match bpf::netfilter_link_create(held.program.as_fd(), place.family, place.hook, held.priority) {
+    let Some(program) = &held.program else { return Ok(None) };
+    match bpf::netfilter_link_create(program.as_fd(), place.family, place.hook, held.priority) {
         Ok(link) => Ok(Some(link)),
         Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Ok(None),
         Err(source) => Err(Error::System { what: format!("ask netfilter for {}", place.program), source }),
@@ -124,6 +127,9 @@ pub fn attach<'m>(pins: &Pins, digest: &str, maps: &dyn Fn(&str) -> Option<Borro
     let mut elf = GUARD.bytes.to_vec();
     settle_fields(&mut elf, &offsets(&Types::of_kernel()?)?)?;
     let programs = libbpf::load(GUARD.name, &elf, libbpf::Kind { program: PROG_TYPE, attach: bpf::NETFILTER }, maps)?;
+    for (name, program) in programs.iter().filter(|(name, _)| PROGRAMS.contains(&name.as_str()) && !directory.join(name).exists()) {
+        bpf::pin(program, &directory.join(name))?;
+    }
     for place in PLACES.iter().filter(|place| !directory.join(place.pin).exists()) {
         let missing = || Error::Inconsistent(format!("there is no program `{}`", place.program));
         let (_, program) = programs.iter().find(|(name, _)| name == place.program).ok_or_else(missing)?;
@@ -147,7 +153,8 @@ fn first_free(program: BorrowedFd<'_>, place: &Place) -> io::Result<OwnedFd> {
 
 /// Takes it off.
 pub fn detach(pins: &Pins, digest: &str) -> Result<()> {
-    PLACES.iter().try_for_each(|place| pins::unpin(&pins.programs(digest).join(place.pin)))
+    let names = PLACES.iter().map(|place| place.pin).chain(PROGRAMS);
+    names.into_iter().try_for_each(|name| pins::unpin(&pins.programs(digest).join(name)))
 }
 
 /// Offsets in this kernel, by [`abi::np_kernel_field`] from `NP_K_IN` on.

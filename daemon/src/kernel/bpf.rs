@@ -114,7 +114,8 @@ pub fn program_id(fd: &impl AsRawFd, name: &str) -> Result<u32> {
     Ok(raw.id)
 }
 
-/// A program that the kernel has, by id.
+/// A program that the kernel has, by id. Takes CAP_SYS_ADMIN, which the service does not have (`bpf_prog_get_fd_by_id()` of
+/// kernel/bpf/syscall.c): [`super::pins::Pins::program`] finds what is pinned.
 pub fn program_by_id(id: u32) -> Result<OwnedFd> {
     // SAFETY: no pointers.
     descriptor(unsafe { bpf_sys::bpf_prog_get_fd_by_id(id) }, || format!("open program {id}"))
@@ -149,11 +150,11 @@ pub fn link_info(fd: &impl AsRawFd, what: &str) -> Result<LinkInfo> {
     Ok(LinkInfo { program: raw.program, ifindex: raw.ifindex })
 }
 
-/// Program and priority of a netfilter link.
-pub fn netfilter_link_info(fd: &impl AsRawFd, what: &str) -> Result<(u32, i32)> {
+/// Priority of a netfilter link.
+pub fn netfilter_link_priority(fd: &impl AsRawFd, what: &str) -> Result<i32> {
     let mut raw = RawLinkInfo::default();
     info(fd.as_raw_fd(), &mut raw, &format!("link `{what}`"))?;
-    Ok((raw.program, raw.priority))
+    Ok(raw.priority)
 }
 
 /// Attaches a program to an interface by a link.

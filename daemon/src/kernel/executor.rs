@@ -120,7 +120,7 @@ impl Run<'_> {
                 objects::install(&pins.shared("tc_programs"), abi::NP_TC_EPILOGUE, &epilogue)
             }
             Action::RestoreShared { program } => {
-                objects::install(&pins.shared("tc_programs"), abi::NP_TC_EPILOGUE, &bpf::program_by_id(*program)?)
+                objects::install(&pins.shared("tc_programs"), abi::NP_TC_EPILOGUE, &pins.program(*program)?)
             }
             Action::AttachGuard => {
                 let by_name = |name: &str| maps.get(name).map(AsFd::as_fd);
@@ -176,7 +176,7 @@ impl Run<'_> {
             Action::AttachXdp { link, mode } => self.attach_xdp(link, *mode),
             Action::DetachXdp { link, .. } => self.detach_xdp(link),
             Action::SwitchXdp { link, .. } => attach_xdp::switch(pins, link.ifindex, programs.get(objects::XDP)?),
-            Action::SwitchXdpBack { link, to } => attach_xdp::switch(pins, link.ifindex, bpf::program_by_id(*to)?.as_fd()),
+            Action::SwitchXdpBack { link, to } => attach_xdp::switch(pins, link.ifindex, pins.program(*to)?.as_fd()),
             Action::CarryCounters { from, to } => {
                 counters::carry(&generation::Counted::open(pins, *from)?.maps(), &generation::Counted::open(pins, *to)?.maps())
             }

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use netpol_probes::abi;
 
 use super::error::{Error, Result};
-use super::{bpf, sys};
+use super::{attach_guard, bpf, sys};
 
 /// Root of the bpffs that systemd mounts.
 const SYSTEM_BPFFS: &str = "/sys/fs/bpf";
@@ -87,6 +87,20 @@ impl Pins {
     /// Shared programs made from objects of that digest.
     pub fn programs(&self, digest: &str) -> PathBuf {
         self.abi().join(format!("programs-{digest}"))
+    }
+
+    /// The shared program of that id, of whatever objects.
+    pub fn program(&self, id: u32) -> Result<OwnedFd> {
+        for directory in names(&self.abi())?.iter().filter(|name| name.starts_with("programs-")) {
+            let directory = self.abi().join(directory);
+            for name in names(&directory)?.iter().filter(|name| !attach_guard::is_pin(name)) {
+                let program = bpf::get(&directory.join(name))?;
+                if bpf::program_id(&program, name)? == id {
+                    return Ok(program);
+                }
+            }
+        }
+        bpf::program_by_id(id)
     }
 
     /// Maps of a generation.
