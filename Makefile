@@ -6,6 +6,9 @@
 # make test-kernels KERNELS="6.1 newest"   Debian's kernels under qemu run what a kernel can change (x86-64 Debian; downloads)
 # make test-vm  this machine's systemd and the installed service, booted twice in a virtual machine under Debian's 6.12 (x86-64; root; downloads)
 # make fuzz    each parser of what outsiders write, by libFuzzer: FUZZ_SECONDS=60 a target (needs a C++ compiler; no root)
+# make lint-nix   the Nix files: syntax, format, dead code (Debian: nix-bin; the tools are built into target/tools)
+# make deb, make rpm   packages of what `make build` has built: target/packages (cargo-deb is built into target/tools when missing)
+# make test-packages   both packages through their life in a booted systemd: install, upgrade under traffic, remove (root)
 # make install DESTDIR= PREFIX=/usr
 
 CARGO = tests/cargo.sh
@@ -18,7 +21,15 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 VM_KERNEL ?= 6.12
 KERNELS ?= 5.10 6.1 6.12 newest
 
-.PHONY: all build deps demo test test-programs test-kernels test-vm fuzz soak soak-reloads install lint clean
+STAGING = $(CURDIR)/target/package
+PACKAGES = $(CURDIR)/target/packages
+TOOLS = $(CURDIR)/target/tools
+# Of the packages; the workspace's unless said otherwise.
+VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+# A package that is newer than this one, for the test of upgrades.
+NEXT = $(VERSION)+next
+
+.PHONY: all build deps demo test test-programs test-kernels test-vm test-packages fuzz soak soak-reloads install deb rpm stage lint lint-nix clean
 
 all: build
 
@@ -73,6 +84,14 @@ lint: deps
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
+NIX_FILES = flake.nix nix/*.nix tests/nix/*.nix tests/nix/*/*.nix
+
+lint-nix: $(TOOLS)/bin/nixpkgs-fmt $(TOOLS)/bin/deadnix
+	@tests/install-deps.sh nix
+	nix-instantiate --parse --store dummy:// $(NIX_FILES) > /dev/null
+	$(TOOLS)/bin/nixpkgs-fmt --check $(NIX_FILES)
+	$(TOOLS)/bin/deadnix --fail $(NIX_FILES)
+
 # Installs what `make build` has built; run it as root after a build as yourself.
 install:
 	@test -x $(BIN) || { echo "$(BIN) is missing: run make build first" >&2; exit 1; }
@@ -94,6 +113,32 @@ install:
 	install -d -m 0755 $(DESTDIR)$(SHARE)/doc/netpol-ebpf/examples/lists
 	install -m 0644 examples/*.toml $(DESTDIR)$(SHARE)/doc/netpol-ebpf/examples
 	install -m 0644 examples/lists/*.txt $(DESTDIR)$(SHARE)/doc/netpol-ebpf/examples/lists
+
+# What a package holds is what `make install` installs: no second list.
+stage:
+	rm -rf $(STAGING)
+	$(MAKE) --no-print-directory install DESTDIR=$(STAGING) PREFIX=/usr
+
+$(TOOLS)/bin/%:
+	@echo "building $* into $(TOOLS)"
+	$(CARGO) install --locked --root $(TOOLS) $*
+
+deb: $(TOOLS)/bin/cargo-deb stage
+	PATH=$(TOOLS)/bin:$$PATH $(CARGO) deb --no-build -p netpol-ebpf --deb-version $(VERSION) -o $(PACKAGES)/netpol-ebpf_$(VERSION).deb
+
+rpm: stage
+	@command -v rpmbuild >/dev/null || { echo "rpmbuild is missing: install your distribution's rpm or rpm-build" >&2; exit 1; }
+	rpmbuild -bb --quiet --define '_topdir $(CURDIR)/target/rpm' --define 'staging $(STAGING)' --define 'scripts $(CURDIR)/packaging/scripts' \
+	    --define 'release_version $(VERSION)' packaging/netpol-ebpf.spec
+	install -D -m 0644 target/rpm/RPMS/*/netpol-ebpf-$(VERSION)-1.*.rpm $(PACKAGES)/netpol-ebpf_$(VERSION).rpm
+
+test-packages: build
+	@tests/install-deps.sh packages
+	$(MAKE) deb rpm
+	$(MAKE) deb rpm VERSION=$(NEXT)
+	$(CARGO) test --locked -p netpol-tests --test systemd --no-run
+	NETPOL_BIN=$(abspath $(BIN)) NETPOL_PACKAGE=$(PACKAGES)/netpol-ebpf_$(VERSION) NETPOL_PACKAGE_NEXT=$(PACKAGES)/netpol-ebpf_$(NEXT) \
+	    $(CARGO) --root test --locked -p netpol-tests --test systemd packages
 
 clean:
 	$(CARGO) clean

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building and testing need and this machine lacks. Debian and Ubuntu: by apt. Elsewhere: says what is missing.
 #
-# Usage: tests/install-deps.sh [kernels|fuzz]      and also what the kernel matrix, or fuzzing, needs
+# Usage: tests/install-deps.sh [kernels|fuzz|nix|packages]   and also what the kernel matrix, fuzzing, the NixOS module or packages need
 set -eu
 
 missing=
@@ -48,6 +48,13 @@ if [ "${1-}" = kernels ]; then
 fi
 if [ "${1-}" = fuzz ]; then
     need g++ have c++
+fi
+if [ "${1-}" = nix ]; then
+    need nix-bin have nix-instantiate
+fi
+if [ "${1-}" = packages ]; then
+    need dpkg-dev have dpkg-shlibdeps
+    need rpm have rpmbuild
 fi
 
 if [ -z "$missing" ]; then

@@ -36,6 +36,13 @@ pub struct Machine {
 impl Image {
     /// The product installed and enabled; `None`, said aloud, where this process may not.
     pub fn new() -> Option<Image> {
+        let image = Image::without_the_product()?;
+        image.install();
+        Some(image)
+    }
+
+    /// Without the product; `None`, said aloud, where this process may not.
+    pub fn without_the_product() -> Option<Image> {
         if sys::effective_user() != 0 {
             let test = std::thread::current().name().unwrap_or("?").to_owned();
             say::aloud(&format!("SKIPPED {test}: needs root to boot a system (effective user is {})", sys::effective_user()));
@@ -46,9 +53,7 @@ impl Image {
         let work = PathBuf::from("/run").join(&name);
         fs::create_dir_all(&work).unwrap_or_else(|e| panic!("{}: {e}", work.display()));
         must(Command::new("mount").args(["-t", "tmpfs", "-o", "mode=755", &name]).arg(&work));
-        let image = Image { work, name };
-        image.install();
-        Some(image)
+        Some(Image { work, name })
     }
 
     /// As the README says, into the machine's own tree.
@@ -82,6 +87,12 @@ impl Image {
     /// A file of the machine, by its path.
     pub fn file(&self, path: &str, text: &str) {
         write(&self.work.join("upper").join(path.trim_start_matches('/')), text);
+    }
+
+    /// A copy of a file of the host, by its path in the machine.
+    pub fn copy(&self, source: &Path, path: &str) {
+        self.file(path, "");
+        fs::copy(source, self.work.join("upper").join(path.trim_start_matches('/'))).unwrap_or_else(|e| panic!("{}: {e}", source.display()));
     }
 
     /// A policy file.

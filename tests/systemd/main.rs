@@ -4,6 +4,7 @@ mod journal;
 mod lifecycle;
 mod machine;
 mod neighbours;
+mod packages;
 mod reload;
 mod traffic;
 mod unit;
