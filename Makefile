@@ -109,7 +109,7 @@ install:
 	$(BIN) completions zsh > $(DESTDIR)$(SHARE)/zsh/site-functions/_netpol-ebpf
 	$(BIN) completions fish > $(DESTDIR)$(SHARE)/fish/vendor_completions.d/netpol-ebpf.fish
 	install -D -m 0644 daemon/src/schema/netpol.schema.json $(DESTDIR)$(SHARE)/netpol-ebpf/netpol.schema.json
-	install -D -m 0644 README.md $(DESTDIR)$(SHARE)/doc/netpol-ebpf/README.md
+	install -D -m 0644 -t $(DESTDIR)$(SHARE)/doc/netpol-ebpf README.md CHANGELOG.md
 	install -d -m 0755 $(DESTDIR)$(SHARE)/doc/netpol-ebpf/examples/lists
 	install -m 0644 examples/*.toml $(DESTDIR)$(SHARE)/doc/netpol-ebpf/examples
 	install -m 0644 examples/lists/*.txt $(DESTDIR)$(SHARE)/doc/netpol-ebpf/examples/lists
@@ -118,18 +118,23 @@ install:
 stage:
 	rm -rf $(STAGING)
 	$(MAKE) --no-print-directory install DESTDIR=$(STAGING) PREFIX=/usr
+	strip $(STAGING)/usr/sbin/netpol-ebpf
 
 $(TOOLS)/bin/%:
 	@echo "building $* into $(TOOLS)"
 	$(CARGO) install --locked --root $(TOOLS) $*
 
 deb: $(TOOLS)/bin/cargo-deb stage
+	@mkdir -p $(PACKAGES)
+	@printf 'netpol-ebpf (%s) unstable; urgency=medium\n\n  * See README.md, and CHANGELOG.md for every change of a verdict.\n\n -- %s  %s\n' \
+	    '$(VERSION)' 'the netpol-ebpf authors <netpol-ebpf@users.noreply.github.com>' "$$(date -R -r CHANGELOG.md)" > $(PACKAGES)/changelog
+	@chown --reference=$(BIN) $(PACKAGES)
 	PATH=$(TOOLS)/bin:$$PATH $(CARGO) deb --no-build -p netpol-ebpf --deb-version $(VERSION) -o $(PACKAGES)/netpol-ebpf_$(VERSION).deb
 
 rpm: stage
 	@command -v rpmbuild >/dev/null || { echo "rpmbuild is missing: install your distribution's rpm or rpm-build" >&2; exit 1; }
 	rpmbuild -bb --quiet --define '_topdir $(CURDIR)/target/rpm' --define 'staging $(STAGING)' --define 'scripts $(CURDIR)/packaging/scripts' \
-	    --define 'release_version $(VERSION)' packaging/netpol-ebpf.spec
+	    --define 'licences $(CURDIR)/LICENSE-MIT $(CURDIR)/LICENSE-APACHE' --define 'release_version $(VERSION)' packaging/netpol-ebpf.spec
 	install -D -m 0644 target/rpm/RPMS/*/netpol-ebpf-$(VERSION)-1.*.rpm $(PACKAGES)/netpol-ebpf_$(VERSION).rpm
 
 test-packages: build

@@ -226,6 +226,8 @@ in
       wantedBy = [ "sysinit.target" ];
       # A switch of the system swaps a link in /etc: the running daemon is told to look, and a refused ruleset is a failed reload.
       reloadTriggers = [ source ];
+      # Where the unit or the package changes: one restart at the end, not a stop before the activation and a start after it.
+      stopIfChanged = false;
       serviceConfig = {
         # /etc/netpol.d is a link into the store.
         ConfigurationDirectory = "";

@@ -35,15 +35,7 @@ fn nix_is_here() -> bool {
 
 /// What the module makes of a case: its output as data, or Nix's error.
 fn evaluate(case: &Path, nixpkgs: Option<&str>) -> Result<Value, String> {
-    let home = tempfile::tempdir().unwrap();
-    let library = nixpkgs.map_or_else(|| "null".to_owned(), |tree| format!("\"{tree}\""));
-    let expression = format!("import {}/eval.nix ({{ nixpkgs = {library}; }} // import {})", nix_folder().display(), case.display());
-    let mut nix = Command::new("nix-instantiate");
-    nix.args(["--eval", "--strict", "--json", "--store", "dummy://", "-E", &expression]);
-    for variable in ["NIX_STATE_DIR", "NIX_LOG_DIR", "NIX_CONF_DIR", "HOME"] {
-        nix.env(variable, home.path());
-    }
-    let output = nix.output().unwrap();
+    let output = Command::new(nix_folder().join("evaluate.sh")).arg(case).args(nixpkgs).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     if output.status.success() { Ok(serde_json::from_slice(&output.stdout).unwrap()) } else { Err(errors) }
 }
@@ -105,5 +97,6 @@ fn service_is_the_packages_own_and_a_change_reloads_it() {
     }
     let made = evaluate(&nix_folder().join("good/web-server.nix"), None).unwrap();
     assert_eq!(made["service"]["wantedBy"], serde_json::json!(["sysinit.target"]));
+    assert_eq!(made["service"]["stopIfChanged"], false, "a new version is a restart, without a time in which nobody is there");
     assert_eq!(made["reloads"], serde_json::json!(["/nix/store/checked"]), "what /etc/netpol.d leads to");
 }

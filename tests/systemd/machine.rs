@@ -92,7 +92,17 @@ impl Image {
     /// A copy of a file of the host, by its path in the machine.
     pub fn copy(&self, source: &Path, path: &str) {
         self.file(path, "");
-        fs::copy(source, self.work.join("upper").join(path.trim_start_matches('/'))).unwrap_or_else(|e| panic!("{}: {e}", source.display()));
+        fs::copy(source, self.work.join("upper").join(path.trim_start_matches('/')))
+            .unwrap_or_else(|e| panic!("{}: {e}", source.display()));
+    }
+
+    /// A directory that is a link to another, as configuration in a store is.
+    pub fn link_directory(&self, path: &str, target: &str) {
+        let path = self.work.join("upper").join(path.trim_start_matches('/'));
+        if path.is_dir() {
+            fs::remove_dir(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        }
+        std::os::unix::fs::symlink(target, &path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     }
 
     /// A policy file.

@@ -4,6 +4,7 @@ mod journal;
 mod lifecycle;
 mod machine;
 mod neighbours;
+mod nixos;
 mod packages;
 mod reload;
 mod traffic;
