@@ -7,7 +7,7 @@
 //! - [`daemon`] and [`cli`] run the binary, [`notified`] hears what it tells its service manager;
 //! - [`packet`] builds frames, [`wire`] sends and observes them, [`offload`] sends those that are many in one;
 //! - [`sock`] holds ordinary sockets, [`delivered`] sees all that a host's stack takes for its own, [`flood`] sends many frames,
-//!   [`hot`] makes interfaces that come under traffic;
+//!   [`hot`] makes interfaces that come under traffic, [`contained`] containers with the files of their engines;
 //! - [`foreign`] attaches programs of another tool;
 //! - [`policy`] and [`place`] write policies, [`moment`] dates; [`machine`] says how slow the machine is;
 //! - [`bench`] puts these together for the usual question: does this packet pass?
@@ -15,6 +15,7 @@
 pub mod bench;
 pub mod cgroup;
 pub mod cli;
+pub mod contained;
 pub mod daemon;
 pub mod delivered;
 pub mod family;

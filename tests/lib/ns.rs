@@ -27,6 +27,14 @@ impl Namespace {
         namespace
     }
 
+    /// Gives the network namespace of a process a name.
+    pub fn of_process(name: &str, process: u32) -> Namespace {
+        run("ip", &["netns", "attach", name, &process.to_string()]);
+        let path = format!("/run/netns/{name}");
+        let file = File::open(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+        Namespace { name: name.into(), file }
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name

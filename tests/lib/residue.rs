@@ -14,7 +14,7 @@ pub const PREFIX: &str = "np-test-";
 const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// Places where names with [`PREFIX`] can stand.
-const PLACES: [&str; 5] = ["/run/netns", BPFFS, "/run", CGROUPS, "/sys/fs/cgroup/memory"];
+const PLACES: [&str; 6] = ["/run/netns", BPFFS, "/run", CGROUPS, "/sys/fs/cgroup/memory", "/sys/fs/cgroup/unified"];
 
 /// What was found of one kind, as paths.
 pub fn found(owner: impl Fn(u32) -> bool) -> Vec<PathBuf> {

@@ -14,12 +14,12 @@ use crate::kernel;
 use crate::reconcile::{Directories, Kind, Reconciler, Ways};
 use crate::report::{outlet, systemd};
 use crate::trigger::control::{Progress, Reply, Request, Response};
-use crate::trigger::{Bell, Trigger, control, files, links, metrics, signals};
+use crate::trigger::{Bell, Trigger, control, files, links, metrics, owners, signals};
 
 mod descriptors;
 mod event_log;
 
-/// Containers and machines that policies name are looked for this often: their managers write their files after the interface appears.
+/// Containers and machines that policies name are looked for this often, whatever events tell: not every manager's files can be watched.
 const OWNERS: Duration = Duration::from_secs(1);
 /// Our attachments are looked at this often: others can take a hook's head, or remove a pin, without any event. What they did is to be
 /// put right within a second.
@@ -58,6 +58,7 @@ pub(super) fn run(common: &Common, attach: Option<super::Attach>) -> anyhow::Res
         file_watch,
         event_log: None,
         metrics: None,
+        owners_watched: false,
         send: send.clone(),
         ready: false,
         retry: None,
@@ -102,6 +103,8 @@ struct Service {
     file_watch: files::Watch,
     event_log: Option<event_log::EventLog>,
     metrics: Option<metrics::Listener>,
+    /// The files of containers and machines are watched, or were found to be beyond that.
+    owners_watched: bool,
     send: Sender<Trigger>,
     ready: bool,
     retry: Option<Instant>,
@@ -143,7 +146,7 @@ impl Service {
             if pending.routes && self.routes.is_none() {
                 self.routes = Some(self.routes_rest);
             }
-            if looked_for_owners.elapsed() >= OWNERS {
+            if pending.owners || looked_for_owners.elapsed() >= OWNERS {
                 looked_for_owners = Instant::now();
                 pending.links |= self.reconciler.owners_moved();
             }
@@ -217,6 +220,7 @@ impl Service {
             self.event_log = event_log::EventLog::start(&self.reconciler);
         }
         self.follow_metrics();
+        self.follow_owners();
         if self.reconciler.again() {
             self.retry = Some(Instant::now() + RETRY);
         }
@@ -246,6 +250,17 @@ impl Service {
                 warn!("{trouble}");
                 self.reconciler.set_metrics_trouble(Some(trouble));
             }
+        }
+    }
+
+    /// Watches the files of containers and machines from the first policy on that names one.
+    fn follow_owners(&mut self) {
+        if self.owners_watched || !self.reconciler.names_owners() {
+            return;
+        }
+        self.owners_watched = true;
+        if let Err(error) = owners::watch(ringing(Bell::new(Trigger::Owners, self.send.clone()))) {
+            warn!("containers and machines are looked for every second only: {error}");
         }
     }
 
@@ -350,6 +365,7 @@ fn respond<T: serde::Serialize>(result: crate::kernel::Result<T>) -> Response {
 struct Pending {
     files: bool,
     links: bool,
+    owners: bool,
     filters: bool,
     routes: bool,
     reload: bool,
@@ -362,6 +378,7 @@ impl Pending {
         match trigger {
             Trigger::Files => self.files = true,
             Trigger::Links(_) => self.links = true,
+            Trigger::Owners(_) => self.owners = true,
             Trigger::Filters(_) => self.filters = true,
             Trigger::Routes(_) => self.routes = true,
             Trigger::Reload(_) => self.reload = true,

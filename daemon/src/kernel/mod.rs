@@ -185,10 +185,7 @@ impl Kernel {
         let interfaces = links::list()?;
         let mut facts = links::facts(&interfaces);
         for (owner, claim) in claims {
-            let owned = match claim {
-                Claim::Interfaces(list) => list.clone(),
-                Claim::Process(process) => netns::leading_to(interfaces.values(), *process)?,
-            };
+            let owned = netns::claimed(&interfaces, claim)?;
             facts.iter_mut().filter(|fact| owned.contains(&fact.ifindex)).for_each(|fact| fact.owners.push(owner.clone()));
         }
         Ok(facts)

@@ -1,20 +1,41 @@
 //! Which interfaces of this network namespace lead to a process's: the kernel numbers foreign namespaces, and names the number
 //! with each interface whose other end is there.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use super::bpf;
 use super::error::Result;
 use super::links::Interface;
 use super::netlink::{Netlink, attributes, push_attribute};
+use crate::owners::Claim;
 
 const RTM_GETNSID: u16 = 90;
 /// `NETNSA_NSID` of linux/net_namespace.h.
 const NETNSA_NSID: u16 = 1;
 const NETNSA_PID: u16 = 2;
 
-/// The interfaces whose other end is in the network namespace of a process. None where the process is gone.
-pub fn leading_to<'a>(interfaces: impl Iterator<Item = &'a Interface>, process: u32) -> Result<Vec<u32>> {
+/// Devices that are one end of a link to a container. Others (a tunnel, a VLAN device) can be made of something in another namespace
+/// too, and are the host's own.
+const PAIRS: [&str; 2] = ["veth", "netkit"];
+/// Devices that are a virtual machine's, as far as its manager says so.
+const TAPS: [&str; 2] = ["tun", "macvtap"];
+
+/// The interfaces of an owner, by index; never one that is the host's own.
+pub fn claimed(interfaces: &BTreeMap<u32, Interface>, claim: &Claim) -> Result<BTreeSet<u32>> {
+    let is_end = |link: &&Interface| PAIRS.contains(&link.kind.as_str());
+    let named = claim.interfaces.iter().filter_map(|index| interfaces.get(index));
+    let named = named.filter(|link| is_end(link) || TAPS.contains(&link.kind.as_str()));
+    let mut owned: BTreeSet<u32> = named.map(|link| link.ifindex).collect();
+    for process in &claim.processes {
+        owned.extend(leading_to(interfaces.values().filter(is_end), *process)?);
+    }
+    Ok(owned)
+}
+
+/// Those whose other end is in the network namespace of a process. None where the process is gone, or where its namespace is ours.
+fn leading_to<'a>(interfaces: impl Iterator<Item = &'a Interface>, process: u32) -> Result<Vec<u32>> {
     let Some(number) = number(process)? else { return Ok(Vec::new()) };
     Ok(interfaces.filter(|link| link.peer_namespace == Some(number)).map(|link| link.ifindex).collect())
 }
@@ -73,8 +94,11 @@ mod tests {
         ip("link add other0 type veth peer name other1");
         ip(&format!("link set inside netns {process}"));
         let interfaces = links::list().unwrap();
-        let outside = interfaces.values().find(|link| link.name == "outside").unwrap().ifindex;
-        assert_eq!(leading_to(interfaces.values(), process).unwrap(), vec![outside]);
+        let index = |name: &str| interfaces.values().find(|link| link.name == name).unwrap().ifindex;
+        let by_process = Claim { processes: [process].into(), ..Claim::default() };
+        assert_eq!(claimed(&interfaces, &by_process).unwrap(), [index("outside")].into());
+        let by_index = Claim { interfaces: [index("other0"), index("lo"), 4711].into(), ..Claim::default() };
+        assert_eq!(claimed(&interfaces, &by_index).unwrap(), [index("other0")].into(), "loopback is nobody's");
     }
 
     #[test]

@@ -1,15 +1,25 @@
-//! systemd-machined: `/run/systemd/machines/NAME` lists the host's interfaces of a machine as `NETIF=`.
+//! systemd-machined: `/run/systemd/machines/NAME` has the host's interfaces of a machine as `NETIF=` (systemd-nspawn), and its first
+//! process as `LEADER=`.
 
-use std::fs;
+use super::{Claim, Roots, process, trusted};
 
-use super::Roots;
+pub(super) const MACHINES: &str = "/run/systemd/machines";
 
-/// The interfaces of a registered machine (systemd-nspawn, and whatever else registers with machined).
-pub(super) fn interfaces(roots: &Roots, name: &str) -> Option<Vec<u32>> {
+/// Of a registered machine (systemd-nspawn, and whatever else registers with machined). `None` where its first process is gone, or
+/// where a user registered it.
+pub(super) fn claim(roots: &Roots, name: &str) -> Option<Claim> {
     if name.contains('/') || name.starts_with('.') {
         return None;
     }
-    let state = fs::read_to_string(roots.path("/run/systemd/machines").join(name)).ok()?;
-    let list = state.lines().find_map(|line| line.strip_prefix("NETIF="))?;
-    Some(list.trim_matches('"').split_whitespace().filter_map(|index| index.parse().ok()).collect())
+    let state = String::from_utf8(trusted(&roots.path(MACHINES).join(name))?).ok()?;
+    let value = |key: &str| state.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).map(|value| value.trim_matches('"'));
+    let leader: u32 = value("LEADER")?.parse().ok()?;
+    // Written with C escapes, and a unit's own escapes begin with a backslash.
+    let unit = value("SCOPE")?.replace("\\\\", "\\");
+    let users = value("UID").is_some_and(|user| user != "0");
+    if users || !process::is_of(roots, leader, &unit) {
+        return None;
+    }
+    let interfaces = value("NETIF").unwrap_or_default().split_whitespace().filter_map(|index| index.parse().ok()).collect();
+    Some(Claim { interfaces, processes: [leader].into() })
 }

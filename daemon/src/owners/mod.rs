@@ -1,23 +1,33 @@
 //! Whose interface is it: containers and machines by name, from the files in which their managers keep what runs.
 //!
-//! Stands beside `source` in the walk: it reads facts for the compiler. Knows files and process numbers; which interface leads
-//! to a process's network namespace is for `kernel` to say. A name that nobody knows has no claim, and the policy selects nothing.
+//! Stands beside `source` in the walk: it reads facts for the compiler. Knows files, process numbers and what proves that a process
+//! still is the one that a file means; which interface leads to its network namespace is for `kernel` to say. Believes only files
+//! that nobody but root can change. A name that nobody knows has no claim, and the policy selects nothing.
 
-mod containers;
+mod docker;
 mod machines;
+mod places;
+mod podman;
+mod process;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::policy::model::{Owner, OwnerKind, PolicySet};
+pub use places::directories;
 
-/// How the interfaces of an owner are found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Claim {
+use crate::policy::model::{Owner, OwnerKind, PolicySet};
+use crate::source;
+
+/// Longest file that is read here; lists of thousands of containers are shorter.
+const LONGEST: u64 = 16 << 20;
+
+/// How the interfaces of an owner are found: by every way that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Claim {
     /// These, by index.
-    Interfaces(Vec<u32>),
-    /// Those whose other end is in the network namespace of this process.
-    Process(u32),
+    pub interfaces: BTreeSet<u32>,
+    /// Those whose other end is in the network namespace of one of these processes.
+    pub processes: BTreeSet<u32>,
 }
 
 /// Where the managers keep their files; `/` but for tests.
@@ -46,68 +56,40 @@ pub fn named(policies: &PolicySet) -> BTreeSet<Owner> {
     policies.policies.iter().filter_map(|policy| policy.owner.clone()).collect()
 }
 
-/// The claims of those owners that run now.
+/// The claims of those owners that run now. A container is that of every engine that has one of the name running.
 pub fn claims(roots: &Roots, wanted: &BTreeSet<Owner>) -> BTreeMap<Owner, Claim> {
-    let mut found = BTreeMap::new();
-    let containers = wanted.iter().any(|owner| owner.kind == OwnerKind::Container).then(|| containers::running(roots));
-    for owner in wanted {
-        let claim = match owner.kind {
-            OwnerKind::Machine => machines::interfaces(roots, &owner.name).map(Claim::Interfaces),
-            OwnerKind::Container => containers.as_ref().and_then(|all| all.get(&owner.name)).copied().map(Claim::Process),
-        };
-        found.extend(claim.map(|claim| (owner.clone(), claim)));
+    let containers = wanted.iter().any(|owner| owner.kind == OwnerKind::Container).then(|| Running::now(roots));
+    let claim = |owner: &Owner| match owner.kind {
+        OwnerKind::Machine => machines::claim(roots, &owner.name),
+        OwnerKind::Container => {
+            let processes = containers.as_ref()?.0.get(&owner.name)?.clone();
+            Some(Claim { processes, ..Claim::default() })
+        }
+    };
+    wanted.iter().filter_map(|owner| Some((owner.clone(), claim(owner)?))).collect()
+}
+
+/// Processes of running containers, by name.
+#[derive(Default)]
+struct Running(BTreeMap<String, BTreeSet<u32>>);
+
+impl Running {
+    fn now(roots: &Roots) -> Running {
+        let mut found = Running::default();
+        docker::running(roots, &mut found);
+        podman::running(roots, &mut found);
+        found
     }
-    found
+
+    fn add(&mut self, name: &str, process: u32) {
+        self.0.entry(name.to_owned()).or_default().insert(process);
+    }
+}
+
+/// What a file holds that only root (and the daemon's user) can change.
+fn trusted(path: &Path) -> Option<Vec<u8>> {
+    source::own_bytes(path, LONGEST)
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)] // tests may fail loudly
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    fn write(root: &Path, path: &str, text: &str) {
-        let path = root.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    fn claim(root: &Path, kind: OwnerKind, name: &str) -> Option<Claim> {
-        let owner = Owner { kind, name: name.into() };
-        claims(&Roots::below(root), &BTreeSet::from([owner.clone()])).remove(&owner)
-    }
-
-    #[test]
-    fn machine_is_known_by_machined() {
-        let root = tempfile::tempdir().unwrap();
-        write(root.path(), "run/systemd/machines/web", "# This is private data.\nNAME=web\nLEADER=77\nNETIF=5 9\n");
-        assert_eq!(claim(root.path(), OwnerKind::Machine, "web"), Some(Claim::Interfaces(vec![5, 9])));
-        assert_eq!(claim(root.path(), OwnerKind::Machine, "other"), None);
-        assert_eq!(claim(root.path(), OwnerKind::Machine, "../machines/web"), None, "a name is no path");
-    }
-
-    #[test]
-    fn docker_container_is_known_while_it_runs() {
-        let root = tempfile::tempdir().unwrap();
-        let config = |name: &str, running: bool| format!(r#"{{"Name":"/{name}","State":{{"Running":{running},"Pid":4711}}}}"#);
-        write(root.path(), "var/lib/docker/containers/abc/config.v2.json", &config("web", true));
-        write(root.path(), "var/lib/docker/containers/def/config.v2.json", &config("old", false));
-        write(root.path(), "var/lib/docker/containers/ghi/config.v2.json", "{ half");
-        assert_eq!(claim(root.path(), OwnerKind::Container, "web"), Some(Claim::Process(4711)));
-        assert_eq!(claim(root.path(), OwnerKind::Container, "old"), None);
-    }
-
-    #[test]
-    fn podman_container_is_known_by_its_names_and_pid_file() {
-        let root = tempfile::tempdir().unwrap();
-        write(
-            root.path(),
-            "var/lib/containers/storage/overlay-containers/containers.json",
-            r#"[{"id":"abc","names":["web","w"]},{"id":"d"}]"#,
-        );
-        write(root.path(), "run/containers/storage/overlay-containers/abc/userdata/pidfile", "815");
-        assert_eq!(claim(root.path(), OwnerKind::Container, "web"), Some(Claim::Process(815)));
-        assert_eq!(claim(root.path(), OwnerKind::Container, "d"), None);
-    }
-}
+mod tests;

@@ -127,6 +127,12 @@ pub(super) fn read_file(path: &Path, limit: u64) -> (String, Option<FileProblem>
     (String::new(), Some(problem("the file is being written: its content still changes", None, None)), true)
 }
 
+/// What a regular file holds that nobody but root and this process's user can change; `None` where it is another one, or is longer.
+pub fn own_bytes(path: &Path, limit: u64) -> Option<Vec<u8>> {
+    let descriptor = rustix::fs::openat(CWD, path, READ, Mode::empty()).ok()?;
+    bytes_of(&mut File::from(descriptor), limit, Trust::Own).ok()
+}
+
 /// What came of an open file.
 struct Open {
     content: Result<Vec<u8>, FileProblem>,

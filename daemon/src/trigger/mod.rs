@@ -1,4 +1,4 @@
-//! What makes the daemon look again: file events, link events, signals, the control socket.
+//! What makes the daemon look again: file events, link events, containers and machines, signals, the control socket.
 //!
 //! Every source runs in its own thread and only sends; the one receiver is the loop in `cli::run`. No source knows what will be done.
 
@@ -6,6 +6,7 @@ pub mod control;
 pub mod files;
 pub mod links;
 pub mod metrics;
+pub mod owners;
 pub mod signals;
 mod symlinks;
 
@@ -20,6 +21,8 @@ pub enum Trigger {
     Files,
     /// An interface appeared, vanished or changed.
     Links(Ring),
+    /// A container or machine may have come, gone or changed.
+    Owners(Ring),
     /// A queueing discipline or filter changed: ours may be among them.
     Filters(Ring),
     /// A route, an address or a nexthop changed.
