@@ -176,15 +176,15 @@ impl Container {
             &net.dut,
             &format!(
                 "link add {link} address 02:00:00:00:{number:02}:01 type veth peer name eth0 address 02:00:00:00:{number:02}:02 netns {}\n\
-                 address add 10.{number}.0.1/24 dev {link}\naddress add fd00:{number}::1/64 dev {link} nodad\nlink set {link} up\n",
+                 address add 10.{number}.0.1/24 dev {link}\naddress add fd00:{number:x}::1/64 dev {link} nodad\nlink set {link} up\n",
                 inside.name()
             ),
         );
         batch(
             &inside,
             &format!(
-                "link set lo up\nlink set eth0 up\naddress add 10.{number}.0.2/24 dev eth0\naddress add fd00:{number}::2/64 dev eth0 nodad\n\
-                 route add default via 10.{number}.0.1\nroute add default via fd00:{number}::1\n"
+                "link set lo up\nlink set eth0 up\naddress add 10.{number}.0.2/24 dev eth0\naddress add fd00:{number:x}::2/64 dev eth0 nodad\n\
+                 route add default via 10.{number}.0.1\nroute add default via fd00:{number:x}::1\n"
             ),
         );
         Container { inside, process, link: link.to_owned(), net: number }

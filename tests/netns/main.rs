@@ -21,6 +21,8 @@ mod failsafe;
 mod forwarding;
 mod fragments;
 mod order;
+mod owners;
+mod published;
 mod refused;
 mod reject;
 mod reject_wire;

@@ -5,8 +5,9 @@ use super::{Claim, Roots, process, trusted};
 
 pub(super) const MACHINES: &str = "/run/systemd/machines";
 
-/// Of a registered machine (systemd-nspawn, and whatever else registers with machined). `None` where its first process is gone, or
-/// where a user registered it.
+/// Of a registered machine (systemd-nspawn, and whatever else registers with machined). `None` where a user registered it. Interfaces
+/// count as long as machined keeps the file, the first process only where it proves itself: with users of its own it is hidden from us
+/// (`ProtectProc=` of the unit).
 pub(super) fn claim(roots: &Roots, name: &str) -> Option<Claim> {
     if name.contains('/') || name.starts_with('.') {
         return None;
@@ -16,10 +17,10 @@ pub(super) fn claim(roots: &Roots, name: &str) -> Option<Claim> {
     let leader: u32 = value("LEADER")?.parse().ok()?;
     // Written with C escapes, and a unit's own escapes begin with a backslash.
     let unit = value("SCOPE")?.replace("\\\\", "\\");
-    let users = value("UID").is_some_and(|user| user != "0");
-    if users || !process::is_of(roots, leader, &unit) {
+    if value("UID").is_some_and(|user| user != "0") {
         return None;
     }
     let interfaces = value("NETIF").unwrap_or_default().split_whitespace().filter_map(|index| index.parse().ok()).collect();
-    Some(Claim { interfaces, processes: [leader].into() })
+    let processes = Some(leader).filter(|leader| process::is_of(roots, *leader, &unit)).into_iter().collect();
+    Some(Claim { interfaces, processes }).filter(|claim| *claim != Claim::default())
 }

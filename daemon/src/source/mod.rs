@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use set_files::SetFile;
-pub use trust::refused_as_foreign;
 pub use stable::own_bytes;
+pub use trust::refused_as_foreign;
 
 /// Largest TOML file, in bytes.
 pub const MAX_POLICY_FILE: u64 = 16 << 20;
