@@ -29,10 +29,10 @@ fn examples() -> Vec<File> {
     paths.iter().map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(path).unwrap())).collect()
 }
 
-/// The daemon's settings, and the five hosts.
+/// The daemon's settings, and the hosts.
 fn parts() -> (File, Vec<File>) {
     let (daemon, hosts): (Vec<File>, Vec<File>) = examples().into_iter().partition(|(name, _)| name == DAEMON);
-    assert!(hosts.len() >= 5);
+    assert!(hosts.len() >= 6);
     (daemon.into_iter().next().unwrap(), hosts)
 }
 
