@@ -1,14 +1,19 @@
 //! Whether a process number that a file names still is that of the container: numbers are given again, files outlive crashes and
 //! reboots. What proves it is the control group: engines put the container's id, or the unit's name, into its path, and only root
 //! moves processes there.
+//!
+//! The process says itself in which group it is, unless it is hidden from us (`ProtectProc=` of the unit hides those of other users, so
+//! of containers with users of their own); then the groups are asked which processes they have.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Roots, trusted};
 
 /// Ids have 64 hexadecimal digits; fewer than these prove nothing.
 const ID: usize = 32;
+/// Groups of engines lie no deeper than this below the root of a hierarchy.
+const DEEPEST: usize = 5;
 
 /// The number in a file that holds nothing else.
 pub(super) fn in_file(path: &Path) -> Option<u32> {
@@ -19,20 +24,36 @@ pub(super) fn in_file(path: &Path) -> Option<u32> {
 pub(super) fn carries(roots: &Roots, process: u32, id: &str) -> bool {
     let good = id.len() >= ID && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     let is = |group: &str| group.trim_end_matches(".scope").strip_suffix(id).is_some_and(|rest| rest.is_empty() || rest.ends_with('-'));
-    good && groups(roots, process).split('/').any(is)
+    good && is_in(roots, process, &is)
 }
 
 /// The process is in the control group of that unit.
 pub(super) fn is_of(roots: &Roots, process: u32, unit: &str) -> bool {
-    groups(roots, process).split('/').any(|group| group == unit)
+    is_in(roots, process, &|group| group == unit)
 }
 
-/// Paths of its control groups, of every hierarchy, with a `/` between; empty where there is no such process. What stands in a user's
-/// slice proves nothing: users make groups of any name there.
-fn groups(roots: &Roots, process: u32) -> String {
-    let text = fs::read_to_string(roots.path("/proc").join(process.to_string()).join("cgroup")).unwrap_or_default();
+/// What stands in a user's slice proves nothing: users make groups of any name there.
+const USERS: &str = "user.slice";
+
+fn is_in(roots: &Roots, process: u32, is: &dyn Fn(&str) -> bool) -> bool {
+    let Ok(text) = fs::read_to_string(roots.path("/proc").join(process.to_string()).join("cgroup")) else {
+        return is_listed(&roots.path("/sys/fs/cgroup"), process, is, DEEPEST, false);
+    };
     let paths = text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
-    paths.filter(|path| !path.split('/').any(|group| group == "user.slice")).collect::<Vec<_>>().join("/")
+    let mut paths = paths.filter(|path| !path.split('/').any(|group| group == USERS));
+    paths.any(|path| path.split('/').any(is))
+}
+
+/// A group below this one that is of that name, or one below it, has the process. `inside`: this one is.
+fn is_listed(directory: &Path, process: u32, is: &dyn Fn(&str) -> bool, depth: usize, inside: bool) -> bool {
+    let has = || fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    if inside && has().lines().any(|line| line.parse() == Ok(process)) {
+        return true;
+    }
+    let groups = fs::read_dir(directory).into_iter().flatten().flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let groups: Vec<(String, PathBuf)> = groups.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())).collect();
+    let mut groups = groups.into_iter().filter(|(name, _)| depth > 0 && name != USERS);
+    groups.any(|(name, path)| is_listed(&path, process, is, depth - 1, inside || is(&name)))
 }
 
 #[cfg(test)]
@@ -62,6 +83,25 @@ mod tests {
         ] {
             assert!(proven(path, ID), "{path}");
         }
+    }
+
+    #[test]
+    fn hidden_process_is_proven_by_what_its_group_lists() {
+        let root = tempfile::tempdir().unwrap();
+        let list = |group: String, processes: &str| {
+            let directory = root.path().join("sys/fs/cgroup").join(group);
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join("cgroup.procs"), processes).unwrap();
+        };
+        let proven = |process| carries(&Roots::below(root.path()), process, ID);
+        list(format!("machine.slice/libpod-{ID}.scope/container"), "4711\n4712\n");
+        list("machine.slice/libpod-other.scope".into(), "5\n");
+        list(format!("user.slice/docker-{ID}.scope"), "6\n");
+        assert!(proven(4711) && proven(4712));
+        assert!(!proven(5) && !proven(6) && !proven(7));
+        fs::create_dir_all(root.path().join("proc/4711")).unwrap();
+        fs::write(root.path().join("proc/4711/cgroup"), "0::/system.slice/cron.service\n").unwrap();
+        assert!(!proven(4711), "what a process says itself counts");
     }
 
     #[test]
