@@ -5,7 +5,8 @@
  * tc and XDP programs hang on devices, so they always come after a device has come; netfilter's hooks hang on the network
  * namespace and are there before. This runs for every IP packet of the host, so it asks the cheapest question first. "Judged"
  * means: the generation has a record for this index, written for a device of this name, and something hangs on its tc hooks
- * (which another device that has come by index and name of one that is gone does not have).
+ * (which another device that has come by index and name of one that is gone does not have), and every packet that our programs saw
+ * before there was a record has arrived.
  * What has been refused here never was accepted there: the guard decides nothing where they judge.
  */
 #include "generation.h"
@@ -121,7 +122,7 @@ INLINE int np_guard_hook(__u64 device, __u64 judged_there, const __u32 hook)
 	key.ifindex = NP_KERNEL("u32", device, NP_K_IFINDEX);
 	np_name_of(device, &name);
 	link = bpf_map_lookup_elem(&links, &key);
-	if (link && judged_there && link->name.part[0] == name.part[0] && link->name.part[1] == name.part[1])
+	if (link && judged_there && !(link->flags & NP_LINK_SETTLING) && link->name.part[0] == name.part[0] && link->name.part[1] == name.part[1])
 		return NP_NF_ACCEPT;
 	if (np_selected_at(key.slot, &name) & (1u << hook))
 		return np_refuse_unjudged(hook, NP_R_NOT_YET_ENFORCED);

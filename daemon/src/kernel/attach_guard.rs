@@ -82,6 +82,9 @@ pub fn moved(held: &Held, pins: &Pins, digest: &str) -> Result<bool> {
         if !directory.join(place.pin).exists() || detached(place, there)?.is_some() {
             return Ok(true);
         }
+        if there.program.is_some() && !directory.join(place.program).exists() {
+            return Ok(true);
+        }
     }
     Ok(false)
 }
@@ -93,6 +96,10 @@ pub fn put_back(held: &mut Held, pins: &Pins, digest: &str) -> Result<Vec<String
     for place in &PLACES {
         let Some(there) = held.get_mut(place.pin) else { continue };
         let pin = directory.join(place.pin);
+        if let Some(program) = there.program.as_ref().filter(|_| !directory.join(place.program).exists()) {
+            bpf::pin(program, &directory.join(place.program))?;
+            again.push(format!("`{}`", place.program));
+        }
         if let Some(link) = detached(place, there)? {
             there.link = link;
             pins::unpin(&pin)?;

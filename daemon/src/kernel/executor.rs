@@ -39,7 +39,17 @@ pub struct Material<'a> {
 
 /// Carries out a plan.
 pub fn execute(kernel: &Kernel, material: Option<Material<'_>>, actions: &[Action]) -> Result<Outcome> {
-    let mut run = Run { kernel, material, outcome: Outcome::default(), waited: false, passing: false, unguarded: false, standing: None };
+    let mut run = Run {
+        kernel,
+        material,
+        outcome: Outcome::default(),
+        waited: false,
+        passing: false,
+        attached: false,
+        settling: Vec::new(),
+        unguarded: false,
+        standing: None,
+    };
     let commit = actions.iter().rposition(|action| matches!(action, Action::Commit { .. }));
     let mut done: Vec<&Action> = Vec::new();
     let mut skipped = BTreeSet::new();
@@ -75,6 +85,10 @@ pub fn execute(kernel: &Kernel, material: Option<Material<'_>>, actions: &[Actio
             _ => return Err(failure(action, error, run.undo(&done))),
         }
     }
+    if let Err(error) = run.settle() {
+        run.outcome.warnings.push(format!("interfaces that are new stay shut: {error}"));
+        run.outcome.again = true;
+    }
     run.outcome.generation = kernel.word().running;
     Ok(run.outcome)
 }
@@ -91,6 +105,10 @@ struct Run<'a> {
     /// Packets may be on their way that have passed an ingress hook before our program was there: the guard must not take them for
     /// judged ones.
     passing: bool,
+    /// Programs were attached: the first records of their interfaces count for the guard only when what passed without them has arrived.
+    attached: bool,
+    /// See there.
+    settling: Vec<(u32, Target)>,
     /// The guard could not be attached: one of an earlier version is better than none.
     unguarded: bool,
     /// Sockets and routes, once an interface asks for them.
@@ -142,8 +160,11 @@ impl Run<'_> {
                 if *xdp && attach_xdp::attached(pins, link.ifindex)? {
                     record.flags |= abi::NP_LINK_XDP;
                 }
-                if self.kernel.word().running == *generation {
-                    self.let_pass()?;
+                // Before, packets passed our program without a judgement; what of them has not reached the guard yet must not take this
+                // record for theirs.
+                if self.kernel.word().running == *generation && self.attached {
+                    record.flags |= abi::NP_LINK_SETTLING;
+                    self.settling.push((*generation, link.clone()));
                 }
                 self.write_record(*generation, link, &record)
             }
@@ -159,7 +180,7 @@ impl Run<'_> {
             Action::RestoreRecord { generation, link, record } => self.write_record(*generation, link, record),
             Action::DropRecord { generation, link, .. } => need(maps, "links")?.delete(&key(*generation, link.ifindex)).map(|_there| ()),
             Action::Attach { link, hook, variant } => {
-                self.passing = true;
+                (self.passing, self.attached) = (true, true);
                 attach::attach(*way, pins, link.ifindex, *hook, programs.tc(*variant, *hook)?)
             }
             Action::Detach { link, hook, .. } => attach::detach(*way, pins, link.ifindex, *hook),
@@ -193,6 +214,23 @@ impl Run<'_> {
     /// Before records count: whatever was on its way when a program was attached has arrived.
     fn let_pass(&mut self) -> Result<()> {
         if std::mem::take(&mut self.passing) { grace::wait() } else { Ok(()) }
+    }
+
+    /// What passed before the new records has arrived: from here on they count for the guard, too.
+    fn settle(&mut self) -> Result<()> {
+        let settling = std::mem::take(&mut self.settling);
+        if settling.is_empty() {
+            return Ok(());
+        }
+        grace::wait()?;
+        let links = need(&self.kernel.maps, "links")?;
+        for (generation, link) in settling {
+            let key = key(generation, link.ifindex);
+            if let Some(record) = links.get::<_, abi::np_link>(&key)? {
+                links.set(&key, &abi::np_link { flags: record.flags & !abi::NP_LINK_SETTLING, ..record })?;
+            }
+        }
+        Ok(())
     }
 
     fn write_record(&self, generation: u32, link: &Target, record: &abi::np_link) -> Result<()> {
