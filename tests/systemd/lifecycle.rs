@@ -76,15 +76,21 @@ fn stop_takes_the_firewall_off_where_the_policy_says_so_and_the_journal_tells() 
     image.policy("10-test.toml", &policy().replacen(VERSION, &format!("{VERSION}[daemon]\non_stop = \"detach\"\n"), 1));
     let machine = image.boot();
     enforced(&machine, "running");
+    let denied = machine.flood_of_denied(55);
+    machine.service("restart").expect(0);
+    let (sent, got) = denied.end();
+    assert!(sent > 100 && got == 0, "a restart is no stop: {got} of {sent} denied datagrams");
+    assert!(machine.journal().contains("the kernel goes on enforcing generation 1 (this is a restart)"), "{}", machine.journal());
+    enforced(&machine, "restarted");
     machine.service("stop").expect(0);
     assert!(machine.arrives(Family::V4, 54), "open");
     assert!(machine.journal().contains("the firewall is OFF on left"), "{}", machine.journal());
 }
 
 #[test]
-fn shutdown_does_not_open() {
+fn shutdown_does_not_open_whatever_a_stop_does() {
     let Some(image) = Image::new() else { return };
-    image.policy("10-test.toml", &policy());
+    image.policy("10-test.toml", &policy().replacen(VERSION, &format!("{VERSION}[daemon]\non_stop = \"detach\"\n"), 1));
     let mut machine = image.boot();
     // A real kernel halts with its interfaces. Here the interface outlives process 1, and so must the pins: systemd itself never
     // unmounts the BPF file system.

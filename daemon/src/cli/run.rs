@@ -18,6 +18,7 @@ use crate::trigger::{Bell, Trigger, control, files, links, metrics, owners, sign
 
 mod descriptors;
 mod event_log;
+mod leaving;
 
 /// Containers and machines that policies name are looked for this often, whatever events tell: not every manager's files can be watched.
 const OWNERS: Duration = Duration::from_secs(1);
@@ -331,7 +332,8 @@ impl Service {
     fn stop(mut self) -> anyhow::Result<u8> {
         systemd::stopping();
         self.event_log = None;
-        self.reconciler.stop()?;
+        let stays = if self.reconciler.goes_with_the_daemon() { leaving::reason_to_stay() } else { None };
+        self.reconciler.stop(stays)?;
         Ok(DONE)
     }
 }

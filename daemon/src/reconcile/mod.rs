@@ -375,19 +375,26 @@ impl Reconciler {
         }
     }
 
-    /// What SIGTERM does: leave the kernel enforcing, or open, as the policy says.
+    /// `on_stop = "detach"`.
+    pub fn goes_with_the_daemon(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.policies.daemon.on_stop == OnStop::Detach)
+    }
+
+    /// What SIGTERM does: leave the kernel enforcing, or open, as the policy says. `stays`: why this is not what the policy means by a
+    /// stop.
     ///
     /// # Errors
     /// What the kernel refused.
-    pub fn stop(mut self) -> Result<(), Refusal> {
+    pub fn stop(mut self, stays: Option<&str>) -> Result<(), Refusal> {
         if self.live.is_none() {
             info!("stopping; nothing is enforced");
             return Ok(());
         }
-        let keep = self.live.as_ref().is_none_or(|live| live.policies.daemon.on_stop == OnStop::Keep);
-        if keep {
+        let why =
+            if self.goes_with_the_daemon() { stays.map(|stays| format!("this is {stays}")) } else { Some("on_stop = \"keep\"".into()) };
+        if let Some(why) = why {
             let generation = self.generation();
-            info!(NETPOL_GENERATION = generation; "stopping; the kernel goes on enforcing generation {generation} (on_stop = \"keep\")");
+            info!(NETPOL_GENERATION = generation; "stopping; the kernel goes on enforcing generation {generation} ({why})");
             return Ok(());
         }
         let interfaces = self.detach()?;
