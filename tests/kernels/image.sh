@@ -27,7 +27,7 @@ libraries() { # PROGRAM: with what it loads
 }
 
 tests() {
-    mkdir -p "$work"/{usr/bin,usr/sbin,usr/lib,usr/lib64,busybox,tests,etc,proc,sys,dev,run,tmp,root}
+    mkdir -p "$work"/{usr/bin,usr/sbin,usr/lib,usr/lib64,busybox,tests,etc,proc,sys,dev,run,tmp,root,var/lib}
     for part in bin sbin lib lib64; do ln -s "usr/$part" "$work/$part"; done
     local tool path
     for tool in $tools; do
