@@ -143,7 +143,7 @@ fn reader_that_comes_back_is_told_what_was_lost() {
 fn service_manager_that_reads_nothing_stops_nothing() {
     let Some(mut bench) = Bench::start(&text(false, 1)) else { return };
     // Where the daemon's notifications go, in place of the bench's own socket.
-    let path = bench.net.scratch("notify");
+    let path = bench.net.scratch("notify-0");
     std::fs::remove_file(&path).expect("the bench's socket");
     let unread = UnixDatagram::bind(&path).expect("a socket");
     for _ in 0..100 {

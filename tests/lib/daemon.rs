@@ -76,10 +76,10 @@ impl Daemon {
     }
 
     fn try_start_by(net: &Net, binary: &Path, by: &[&str], prepare: impl FnOnce(&mut Command)) -> Result<Daemon, String> {
-        let notify = socket(net)?;
+        let (notify, path) = socket(net)?;
         notify.set_read_timeout(Some(Duration::from_millis(20))).expect("a read timeout");
         let begin = Instant::now();
-        let mut daemon = Daemon::spawn(net, binary, by, prepare)?;
+        let mut daemon = Daemon::spawn(net, binary, by, |command| prepare(command.env("NOTIFY_SOCKET", path)))?;
         daemon.wait_ready(&notify, begin)?;
         Ok(daemon)
     }
@@ -87,9 +87,10 @@ impl Daemon {
     /// Starts it under a service manager that listens to all it says, for as long as the answer lives; does not wait.
     /// `wrapper` and its arguments stand before the binary, `variables` in its environment.
     pub fn heard(net: &Net, wrapper: &[&str], variables: &[(&str, &str)]) -> (Daemon, Notified) {
-        let notified = Notified::listen(socket(net).unwrap_or_else(|why| panic!("{why}")));
+        let (notify, path) = socket(net).unwrap_or_else(|why| panic!("{why}"));
+        let notified = Notified::listen(notify);
         let spawned = Daemon::spawn(net, &binary(), wrapper, |command| {
-            command.envs(variables.iter().copied());
+            command.env("NOTIFY_SOCKET", path).envs(variables.iter().copied());
         });
         (spawned.unwrap_or_else(|why| panic!("{why}")), notified)
     }
@@ -100,13 +101,7 @@ impl Daemon {
         let binary = binary.display().to_string();
         let line: Vec<&str> = by.iter().copied().chain([binary.as_str(), "run"]).collect();
         let mut command = net.dut.command(line[0]);
-        command
-            .args(&line[1..])
-            .args(net.options())
-            .env("NOTIFY_SOCKET", net.scratch("notify"))
-            .env("NO_COLOR", "1")
-            .stdout(file.try_clone().map_err(|e| e.to_string())?)
-            .stderr(file);
+        command.args(&line[1..]).args(net.options()).env("NO_COLOR", "1").stdout(file.try_clone().map_err(|e| e.to_string())?).stderr(file);
         prepare(&mut command);
         let child = command.spawn().map_err(|e| e.to_string())?;
         Ok(Daemon { child, log, ready_after: Duration::ZERO })
@@ -195,13 +190,12 @@ impl Daemon {
     }
 }
 
-/// The socket that the service manager listens on.
-fn socket(net: &Net) -> Result<UnixDatagram, String> {
-    let path = net.scratch("notify");
-    if path.exists() {
-        fs::remove_file(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-    }
-    UnixDatagram::bind(&path).map_err(|e| format!("{}: {e}", path.display()))
+/// The socket that the service manager listens on, one for each daemon: another that still lives must not be heard in it.
+fn socket(net: &Net) -> Result<(UnixDatagram, PathBuf), String> {
+    let paths = (0..).map(|n| net.scratch(&format!("notify-{n}")));
+    let path = paths.into_iter().find(|path| !path.exists()).ok_or("no name is free")?;
+    let socket = UnixDatagram::bind(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok((socket, path))
 }
 
 impl Drop for Daemon {
