@@ -172,11 +172,16 @@ impl Container {
         };
         let process = host.process(net, &["unshare", "--net"], &group);
         let inside = Namespace::of_process(&named(), process.id());
+        inside.sysctl("ipv6/conf/default/accept_dad", "0");
+        // Neighbours are fixed, as in `Net`: a test's datagram is sent once and waits for nobody's answer.
+        let (outer_mac, inner_mac) = (format!("02:00:00:00:{number:02}:01"), format!("02:00:00:00:{number:02}:02"));
         batch(
             &net.dut,
             &format!(
-                "link add {link} address 02:00:00:00:{number:02}:01 type veth peer name eth0 address 02:00:00:00:{number:02}:02 netns {}\n\
-                 address add 10.{number}.0.1/24 dev {link}\naddress add fd00:{number:x}::1/64 dev {link} nodad\nlink set {link} up\n",
+                "link add {link} address {outer_mac} type veth peer name eth0 address {inner_mac} netns {}\n\
+                 address add 10.{number}.0.1/24 dev {link}\naddress add fd00:{number:x}::1/64 dev {link} nodad\nlink set {link} up\n\
+                 neighbour add 10.{number}.0.2 lladdr {inner_mac} dev {link}\n\
+                 neighbour add fd00:{number:x}::2 lladdr {inner_mac} dev {link}\n",
                 inside.name()
             ),
         );
@@ -184,9 +189,15 @@ impl Container {
             &inside,
             &format!(
                 "link set lo up\nlink set eth0 up\naddress add 10.{number}.0.2/24 dev eth0\naddress add fd00:{number:x}::2/64 dev eth0 nodad\n\
+                 neighbour add 10.{number}.0.1 lladdr {outer_mac} dev eth0\nneighbour add fd00:{number:x}::1 lladdr {outer_mac} dev eth0\n\
                  route add default via 10.{number}.0.1\nroute add default via fd00:{number:x}::1\n"
             ),
         );
+        // The kernel gives a link its queue some time after its carrier and loses what is sent before.
+        for (namespace, end) in [(&net.dut, link), (&inside, "eth0")] {
+            let is_up = || namespace.must("ip", &format!("link show dev {end}")).contains("state UP");
+            wait::until(&format!("{end} of a container is up"), Duration::from_secs(10), is_up);
+        }
         Container { inside, process, link: link.to_owned(), net: number }
     }
 
