@@ -169,7 +169,10 @@ impl Run<'_> {
                 self.write_record(*generation, link, &record)
             }
             Action::Adopt { generation, link } => {
-                self.let_pass()?;
+                // Of what judges already the record comes next, and it settles; what is committed later counts at once.
+                if self.kernel.word().running != *generation {
+                    self.let_pass()?;
+                }
                 // Whoever cannot be adopted has to connect anew; that is no reason to leave the interface open.
                 if let Err(error) = self.adopt(*generation, link) {
                     self.outcome.warnings.push(format!("{}: connections that exist already could not be taken over: {error}", link.name));
