@@ -28,6 +28,7 @@ const PRIORITIES: RangeInclusive<i32> = i32::MIN + 1..=i32::MIN + 64;
 /// A place and its pin.
 struct Place {
     pin: &'static str,
+    /// Pinned as well, to see by it whether the link still hangs where it was.
     program: &'static str,
     family: u32,
     hook: u32,
@@ -39,8 +40,6 @@ const PLACES: [Place; 4] = [
     Place { pin: "guard-out-4", program: "np_guard_out", family: NFPROTO_IPV4, hook: POSTROUTING },
     Place { pin: "guard-out-6", program: "np_guard_out", family: NFPROTO_IPV6, hook: POSTROUTING },
 ];
-/// Pinned as well, to see by them whether the links still hang where they were.
-const PROGRAMS: [&str; 2] = ["np_guard_in", "np_guard_out"];
 
 /// The guard of this binary is at all its places.
 pub fn attached(pins: &Pins, digest: &str) -> bool {
@@ -78,7 +77,8 @@ pub fn hold(pins: &Pins, digest: &str) -> Result<Held> {
 /// Something of what is held is no longer pinned, or no longer attached.
 pub fn moved(held: &Held, pins: &Pins, digest: &str) -> Result<bool> {
     let directory = pins.programs(digest);
-    for (place, there) in places_of(held) {
+    for place in &PLACES {
+        let Some(there) = held.get(place.pin) else { continue };
         if !directory.join(place.pin).exists() || detached(place, there)?.is_some() {
             return Ok(true);
         }
@@ -114,10 +114,6 @@ pub fn put_back(held: &mut Held, pins: &Pins, digest: &str) -> Result<Vec<String
     Ok(again)
 }
 
-fn places_of(held: &Held) -> impl Iterator<Item = (&'static Place, &HeldLink)> {
-    PLACES.iter().filter_map(|place| Some((place, held.get(place.pin)?)))
-}
-
 /// Nothing tells that a netfilter link was detached by force, but its place is free then: a link that could be made there.
 fn detached(place: &Place, held: &HeldLink) -> Result<Option<OwnedFd>> {
     let Some(program) = &held.program else { return Ok(None) };
@@ -134,12 +130,15 @@ pub fn attach<'m>(pins: &Pins, digest: &str, maps: &dyn Fn(&str) -> Option<Borro
     let mut elf = GUARD.bytes.to_vec();
     settle_fields(&mut elf, &offsets(&Types::of_kernel()?)?)?;
     let programs = libbpf::load(GUARD.name, &elf, libbpf::Kind { program: PROG_TYPE, attach: bpf::NETFILTER }, maps)?;
-    for (name, program) in programs.iter().filter(|(name, _)| PROGRAMS.contains(&name.as_str()) && !directory.join(name).exists()) {
-        bpf::pin(program, &directory.join(name))?;
-    }
-    for place in PLACES.iter().filter(|place| !directory.join(place.pin).exists()) {
+    for place in &PLACES {
         let missing = || Error::Inconsistent(format!("there is no program `{}`", place.program));
         let (_, program) = programs.iter().find(|(name, _)| name == place.program).ok_or_else(missing)?;
+        if !directory.join(place.program).exists() {
+            bpf::pin(program, &directory.join(place.program))?;
+        }
+        if directory.join(place.pin).exists() {
+            continue;
+        }
         let link = first_free(program.as_fd(), place)
             .map_err(|source| Error::System { what: format!("attach {} to netfilter", place.program), source })?;
         bpf::pin(&link, &directory.join(place.pin))?;
@@ -160,8 +159,9 @@ fn first_free(program: BorrowedFd<'_>, place: &Place) -> io::Result<OwnedFd> {
 
 /// Takes it off.
 pub fn detach(pins: &Pins, digest: &str) -> Result<()> {
-    let names = PLACES.iter().map(|place| place.pin).chain(PROGRAMS);
-    names.into_iter().try_for_each(|name| pins::unpin(&pins.programs(digest).join(name)))
+    let directory = pins.programs(digest);
+    let mut names = PLACES.iter().flat_map(|place| [place.pin, place.program]);
+    names.try_for_each(|name| pins::unpin(&directory.join(name)))
 }
 
 /// Offsets in this kernel, by [`abi::np_kernel_field`] from `NP_K_IN` on.
