@@ -52,7 +52,7 @@ fn exists(machine: &Machine, path: &str) -> bool {
     machine.run(&["test", "-e", path]).code == 0
 }
 
-/// `on_stop`: what the policy says of a daemon that is stopped. Neither word may open anything during an upgrade.
+/// `on_stop`: what the policy says of a daemon that is stopped. Neither word may open anything during an upgrade, which is a restart.
 fn life(manager: &Manager, on_stop: &str) {
     let Some(machine) = machine(manager) else { return };
     let said = manager.install(&machine, "first");
