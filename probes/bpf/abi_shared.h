@@ -53,8 +53,8 @@ struct np_link_key {
 #define NP_LINK_REVERSE_LOOSE 0x400
 #define NP_LINK_ARP 0x800              /* anti_spoof.arp */
 #define NP_LINK_BOGONS 0x1000          /* anti_spoof.bogons */
-#define NP_LINK_SETTLING 0x4000        /* new: packets may be on their way that tc has let pass without a record, so the guard stays */
 #define NP_LINK_SYN_COOKIES 0x2000     /* policy.xdp.syn_cookies, and XDP and the kernel can do it */
+#define NP_LINK_SETTLING 0x4000        /* new: packets may be on their way that tc has let pass without a record, so the guard stays */
 
 /* A run of an array's elements. */
 struct np_list {

@@ -121,10 +121,10 @@ INLINE int np_begins_within(np_ctx *ctx, struct np_state *st, __u32 last, __u32 
 /*
  * Devices without a link header (tun, WireGuard, IP tunnels): the kernel says what the frame is.
  *
- * Most begin with the IP header. Not GRE (net/ipv4/ip_gre.c: skb_pop_mac_header()): what arrives there begins with the IP and GRE headers
- * from outside, so rules would be asked about those; and the devices of IPsec keep the Ethernet header of the device below. No field
- * says where the network header is, but a load that counts from there fails beyond the linear part: the smallest number of bytes by
- * which the last one has to come nearer, found by halving.
+ * Most begin with the IP header. Not multipoint GRE (net/ipv4/ip_gre.c: skb_pop_mac_header() where the device writes GRE headers itself):
+ * what arrives there begins with the IP and GRE headers from outside, so rules would be asked about those; and the devices of IPsec keep
+ * the Ethernet header of the device below. No field says where the network header is, but a load that counts from there fails beyond
+ * the linear part: the smallest number of bytes by which the last one has to come nearer, found by halving.
  */
 INLINE __u32 np_parse_raw(np_ctx *ctx, struct np_state *st, __u32 *next)
 {

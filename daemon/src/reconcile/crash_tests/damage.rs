@@ -8,7 +8,7 @@ use super::world::World;
 use crate::kernel::faults;
 use crate::kernel::tests::needs_root;
 use crate::kernel::witness;
-use crate::reconcile::fallback;
+use crate::reconcile::{Reconciler, fallback};
 
 const MODE: &str = "generic";
 /// Maps made to measure that a build fills. (A counter that is missing counts nothing.)
@@ -127,15 +127,21 @@ fn map_with_one_entry_less_than_it_needs_is_refused_and_nothing_of_it_stays() {
     assert_ne!(world.seen(), world.before().0, "with room for all");
 }
 
+/// A daemon with a ruleset on trial, and what the former one lets through.
+fn on_trial(world: &World) -> (Reconciler, Vec<bool>) {
+    let mut daemon = world.settle(&policy(0, MODE));
+    let former = world.seen();
+    world.write(&policy(1, MODE));
+    daemon.apply_on_trial(Some(1000)).map_err(|refusal| refusal.text).unwrap();
+    (daemon, former)
+}
+
 #[test]
 fn damaged_note_of_a_trial_lets_nothing_in_that_was_rolled_back() {
     needs_root!();
     let world = World::new("note");
     for cut in [0, 7, 40] {
-        let mut daemon = world.settle(&policy(0, MODE));
-        let seen = world.seen();
-        world.write(&policy(1, MODE));
-        daemon.apply_on_trial(Some(1000)).map_err(|refusal| refusal.text).unwrap();
+        let (daemon, seen) = on_trial(&world);
         assert_ne!(world.seen(), seen, "on trial");
         witness::end_trial(daemon.kernel.as_ref().unwrap());
         drop(daemon);
@@ -155,10 +161,7 @@ fn trial_goes_on_and_ends_though_one_of_its_tables_has_lost_its_pin() {
     needs_root!();
     let world = World::new("torn");
     for map in ["connections", "generation", "links", "slots", "tc_programs", "xdp_programs"] {
-        let mut daemon = world.settle(&policy(0, MODE));
-        let former = world.seen();
-        world.write(&policy(1, MODE));
-        daemon.apply_on_trial(Some(1000)).map_err(|refusal| refusal.text).unwrap();
+        let (daemon, former) = on_trial(&world);
         drop(daemon);
         fs::remove_file(tree(&world).join("maps").join(map)).unwrap();
         let mut daemon = world.daemon();
@@ -179,10 +182,7 @@ fn trial_goes_on_and_ends_though_one_of_its_tables_has_lost_its_pin() {
 fn trial_does_not_count_for_good_because_its_tables_were_lost() {
     needs_root!();
     let world = World::new("lost");
-    let mut daemon = world.settle(&policy(0, MODE));
-    let former = world.seen();
-    world.write(&policy(1, MODE));
-    daemon.apply_on_trial(Some(1000)).map_err(|refusal| refusal.text).unwrap();
+    let (daemon, former) = on_trial(&world);
     drop(daemon);
     // No program is left that knows the table of connections; what says that there is a trial is still there.
     for name in witness::pinned(world.bpffs()).into_keys() {
