@@ -155,14 +155,15 @@ impl Run<'_> {
                 generation::build(&site, *generation, *deadline, material)
             }
             Action::RemoveGeneration { generation } => self.remove_generation(*generation),
-            Action::WriteRecord { generation, link, record, xdp, .. } => {
+            Action::WriteRecord { generation, link, record, xdp, before } => {
                 let mut record = *record;
                 if *xdp && attach_xdp::attached(pins, link.ifindex)? {
                     record.flags |= abi::NP_LINK_XDP;
                 }
                 // Before, packets passed our program without a judgement; what of them has not reached the guard yet must not take this
-                // record for theirs.
-                if self.kernel.word().running == *generation && self.attached {
+                // record for theirs. One that could not be settled is not settled by being written again.
+                let unsettled = before.is_some_and(|before| before.flags & abi::NP_LINK_SETTLING != 0);
+                if self.kernel.word().running == *generation && (self.attached || unsettled) {
                     record.flags |= abi::NP_LINK_SETTLING;
                     self.settling.push((*generation, link.clone()));
                 }

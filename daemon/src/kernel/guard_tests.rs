@@ -1,11 +1,15 @@
 //! Tests of the guard's life with the real kernel: attached, half attached, undone, taken over by the next daemon and the next version.
 
 use std::fs;
+use std::io::ErrorKind;
+use std::net::UdpSocket;
+use std::process::Command;
 
 use super::faults::{self, Fault, Harm};
-use super::lifecycle::{Bench, reach, ruleset};
+use super::lifecycle::{Bench, index, reach, ruleset};
 use super::tests::needs_root;
 use super::*;
+use crate::compile::names::name_of;
 use crate::plan::observed::GuardObserved;
 use crate::plan::plan;
 
@@ -140,4 +144,63 @@ fn guard_of_another_version_stays_where_the_new_one_cannot_be_attached() {
         call += if std::env::var_os("NETPOL_SOAK").is_some() { 1 } else { 4 };
     }
     assert!(kept > 0, "calls of the guard are among the {call}");
+}
+
+/// The moment between the first record of an interface and the end of all that passed without it, made long: the wait for that end fails.
+#[test]
+fn new_interface_stays_shut_until_what_passed_without_its_record_has_arrived() {
+    needs_root!();
+    let bench = Bench::new("guard-settles");
+    let mut kernel = bench.open();
+    if !possible(&kernel) {
+        return;
+    }
+    for arguments in
+        ["address add 10.0.0.1/24 dev np1", "link set np0 up", "link set np1 up", "neighbour add 10.0.0.2 lladdr 02:00:00:00:00:02 dev np1"]
+    {
+        assert!(Command::new("ip").args(arguments.split(' ')).status().unwrap().success(), "ip {arguments}");
+    }
+    let socket = UdpSocket::bind("10.0.0.1:0").unwrap();
+    let leaves = || match socket.send_to(b"x", "10.0.0.2:9") {
+        Ok(_) => true,
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => false,
+        Err(error) => panic!("{error}"),
+    };
+    let mut without = ruleset(&kernel, abi::NP_DENY, &["np0"]);
+    let mut with = ruleset(&kernel, abi::NP_DENY, &["np0", "np1"]);
+    for wanted in [&mut without, &mut with] {
+        wanted.core.guard.names = vec![(name_of("np1"), 1 << abi::NP_HOOK_EGRESS)];
+    }
+    assert!(leaves(), "nothing runs");
+    reach(&mut kernel, &without);
+    assert!(!leaves(), "selected and without programs");
+    let np1 = index(&kernel, "np1");
+    let settles = |kernel: &Kernel| kernel.observe().unwrap().records[&(kernel.word().running, np1)].flags & abi::NP_LINK_SETTLING != 0;
+    // The next try's first call writes the record once more.
+    for (when, first) in [("new", 0), ("the next try fails too", 1)] {
+        wait_fails(&mut kernel, &with, first);
+        assert!(settles(&kernel), "{when}");
+        assert!(!leaves(), "{when}: it has programs and a record");
+    }
+    reach(&mut kernel, &with);
+    assert!(!settles(&kernel) && leaves(), "nothing is on its way any more");
+    assert_eq!(plan(&with, &kernel.observe().unwrap()), []);
+}
+
+/// Carries out the plan with one call after the other refused, from the first on, until it is one of those that wait.
+fn wait_fails(kernel: &mut Kernel, wanted: &Ruleset, first: usize) {
+    for call in first.. {
+        let (outcome, counted) = faults::run(Fault::Call(call, Harm::Errno(libc::EPERM)), || {
+            let actions = plan(wanted, &kernel.observe().unwrap());
+            faults::arm();
+            let outcome = kernel.execute(wanted, &Contents::default(), &actions);
+            faults::disarm();
+            outcome.unwrap()
+        });
+        assert!(counted.at.is_some(), "there is no wait among {call} calls");
+        if outcome.warnings.iter().any(|warning| warning.contains("stay shut")) {
+            assert!(outcome.again, "it is tried again");
+            return;
+        }
+    }
 }
