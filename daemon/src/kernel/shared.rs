@@ -58,7 +58,7 @@ fn open_map(pins: &Pins, spec: &MapSpec, measured: u32, warnings: &mut Vec<Strin
     let path = pins.shared(spec.name);
     let wanted = facts_of(spec, measured);
     if !path.exists() {
-        let map = Map::create(spec.name, wanted)?;
+        let map = create(spec, wanted, warnings)?;
         map.pin(&path)?;
         return Ok(map);
     }
@@ -74,6 +74,37 @@ fn open_map(pins: &Pins, spec: &MapSpec, measured: u32, warnings: &mut Vec<Strin
     }
     warnings.extend(size_warning(&map, measured));
     Ok(map)
+}
+
+/// A table that memory does not hold is no reason to enforce nothing: it gets half of what fits, so that the rest fits as well.
+fn create(spec: &MapSpec, wanted: MapFacts, warnings: &mut Vec<String>) -> Result<Map> {
+    match Map::create(spec.name, wanted) {
+        Err(error) if spec.max_entries == MaxEntries::Measured && is_too_large(&error) => {}
+        created => return created,
+    }
+    let fits = largest(spec.name, half(wanted))?.facts();
+    let map = largest(spec.name, half(fits))?;
+    let (there, wanted) = (map.facts().max_entries, wanted.max_entries);
+    warnings.push(format!("map `{}` has {there} entries: there is no memory for the {wanted} that the policy asks for", spec.name));
+    Ok(map)
+}
+
+/// The largest map that memory holds, by halving.
+fn largest(name: &str, mut facts: MapFacts) -> Result<Map> {
+    loop {
+        match Map::create(name, facts) {
+            Err(error) if facts.max_entries > 1 && is_too_large(&error) => facts = half(facts),
+            created => return created,
+        }
+    }
+}
+
+fn half(facts: MapFacts) -> MapFacts {
+    MapFacts { max_entries: (facts.max_entries / 2).max(1), ..facts }
+}
+
+fn is_too_large(error: &Error) -> bool {
+    matches!(bpf::errno(error), libc::ENOMEM | libc::E2BIG)
 }
 
 /// What an administrator should know of a flow table that is not as large as the policy says.

@@ -151,18 +151,23 @@ impl Reconciler {
     /// The first enforcement: the directory; where that is refused, the last good ruleset; where there is none, failsafe entries only.
     ///
     /// # Errors
-    /// Only when the kernel cannot be reached or changed: then nothing new is enforced, and what was pinned goes on.
+    /// Only when the kernel cannot be reached, or takes none of them: then nothing new is enforced, and what was pinned goes on.
     pub fn start(&mut self) -> Result<(), Refusal> {
         self.remember_trial();
         let Err(refusal) = self.reload(false) else { return Ok(()) };
-        if refusal.kind == Kind::Kernel {
+        if self.kernel.is_none() && refusal.kind == Kind::Kernel {
             return Err(refusal);
         }
         refusal.log(module_path!(), self.generation(), format_args!("the policy directory is refused: {}", refusal.text.trim_end()));
         let stays_out = |candidate: &Candidate| self.rolled_back == Some(candidate.digest);
         let candidates: Vec<Candidate> = fallback::candidates(&self.directories).into_iter().filter(|c| !stays_out(c)).collect();
+        let mut refused = refusal.kind;
         for candidate in candidates {
             let origin = candidate.origin;
+            // What goes on in the kernel is worth more than failsafe entries alone.
+            if refused == Kind::Kernel && origin == Origin::Failsafe && self.generation() != 0 {
+                continue;
+            }
             match self.enforce(candidate, Contested::Close, None) {
                 Ok(()) => {
                     error!("enforcing {} instead", origin.sentence());
@@ -170,14 +175,16 @@ impl Reconciler {
                     self.last_error = (origin != Origin::Directory).then_some(refusal.text);
                     return Ok(());
                 }
-                Err(second) if second.kind == Kind::Kernel => return Err(second),
                 Err(second) => {
                     let line = format_args!("{} is refused too: {}", origin.sentence(), second.text.trim_end());
                     second.log(module_path!(), self.generation(), line);
+                    if second.kind == Kind::Kernel {
+                        refused = Kind::Kernel;
+                    }
                 }
             }
         }
-        Err(refusal)
+        Err(Refusal { kind: refused, ..refusal })
     }
 
     /// Reads the directory and makes it live. `force`: also when the same content is live or was refused before.

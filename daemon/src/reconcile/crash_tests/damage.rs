@@ -5,12 +5,14 @@ use std::fs;
 
 use super::scenarios::{policy, tree};
 use super::world::World;
-use crate::kernel::faults;
+use crate::kernel::faults::{self, Fault, Harm};
 use crate::kernel::tests::needs_root;
 use crate::kernel::witness;
 use crate::reconcile::{Reconciler, fallback};
 
 const MODE: &str = "generic";
+/// Everything is closed, by no rule.
+const CLOSED: &str = "version = 1\n[[policy]]\nname = \"closed\"\ninterfaces = [\"np*\"]\ndefault_action = { ingress = \"deny\" }\n";
 /// Maps made to measure that a build fills. (A counter that is missing counts nothing.)
 const FILLED: [&str; 12] = [
     "chains",
@@ -233,4 +235,55 @@ fn last_good_ruleset_that_is_cut_short_is_no_ruleset_and_everything_stays_closed
         assert!(world.seen().iter().all(|passes| !passes), "cut to {length} bytes: {:?}", world.seen());
         assert!(daemon.last_error.is_some());
     }
+}
+
+/// The kernel takes every ruleset but that of the directory: at boot, and where something runs already.
+#[test]
+fn ruleset_that_the_kernel_does_not_take_is_replaced_by_the_last_good_one() {
+    needs_root!();
+    let world = World::new("unfit");
+    for reboot in [true, false] {
+        drop(world.settle(CLOSED));
+        let good = world.seen();
+        if reboot {
+            crate::kernel::detach_directory(world.bpffs()).unwrap();
+            assert_ne!(world.seen(), good, "off");
+        }
+        world.write(&policy(0, MODE));
+        faults::shrink("rules");
+        let mut daemon = world.daemon();
+        daemon.start().map_err(|refusal| refusal.text).unwrap();
+        assert!(faults::has_shrunk());
+        faults::shrink("");
+        assert_eq!(world.seen(), good, "after a reboot: {reboot}");
+        assert!(daemon.last_error.as_ref().is_some_and(|error| error.contains("rules")), "{:?}", daemon.last_error);
+        daemon.reload(true).map_err(|refusal| refusal.text).unwrap();
+        assert_ne!(world.seen(), good, "as soon as it fits");
+    }
+}
+
+#[test]
+fn table_of_connections_that_memory_does_not_hold_becomes_smaller() {
+    needs_root!();
+    let world = World::new("table");
+    let mut smaller = 0;
+    for call in 0.. {
+        world.blank();
+        world.write(CLOSED);
+        let (warnings, counted) = faults::run(Fault::Call(call, Harm::Errno(libc::ENOMEM)), || {
+            let mut daemon = world.daemon();
+            faults::arm();
+            let started = daemon.start().map(|()| daemon.kernel.as_ref().unwrap().warnings().to_vec());
+            faults::disarm();
+            started.unwrap_or_default()
+        });
+        if warnings.iter().any(|warning| warning.contains("no memory for the 262144") || warning.contains("no memory for the 65536")) {
+            assert!(world.seen().iter().all(|passes| !passes), "{warnings:?}");
+            smaller += 1;
+        }
+        if counted.at.is_none() || smaller == 2 {
+            break;
+        }
+    }
+    assert_eq!(smaller, 2, "connections and half_open");
 }
