@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use netpol_tests::cli::{BAD, DONE, REFUSED};
 use netpol_tests::policy::{VERSION, allow_port, arriving};
-use netpol_tests::{Bench, Daemon, Family, wait};
+use netpol_tests::{Bench, Daemon, Family, residue, wait};
 
 use crate::matrix::udp_to;
 
@@ -204,4 +204,50 @@ fn nonsense_is_refused_and_changes_nothing() {
     bench.cli().run(&["apply", "--confirm", "soon"]).expect(BAD);
     bench.cli().run(&["rollback"]).expect(REFUSED);
     assert!(open(&bench, 1000));
+}
+
+/// The daemon dies in the trial, and what was live before is written back meanwhile: that ends the trial, for the last good ruleset too.
+#[test]
+fn files_that_were_put_back_while_nobody_ran_end_the_trial() {
+    for before in [900, 1000] {
+        let Some(mut bench) = Bench::start(&by_hand(before)) else { return };
+        bench.net.write(FILE, &by_hand(1000));
+        bench.cli().run(&["apply"]).expect(DONE);
+        // Otherwise what `apply` made live is a part of the trial.
+        std::thread::sleep(Duration::from_secs(1));
+        bench.net.write(FILE, &by_hand(2000));
+        bench.cli().run(&["apply", "--confirm", "5s"]).expect(DONE);
+        bench.daemon.kill();
+        bench.net.write(FILE, &by_hand(1000));
+        bench.daemon = Daemon::start(&bench.net);
+        for when in ["at once", "after the deadline"] {
+            assert!(open(&bench, 1000) && !open(&bench, 2000) && !open(&bench, 900), "{when}");
+            assert_eq!(bench.cli().last_error(), "", "{when}");
+            std::thread::sleep(Duration::from_secs(6));
+        }
+        bench.daemon.kill();
+        residue::remove_tree(&bench.net.bpffs());
+        bench.net.write(FILE, "version = 1\n[[policy]]\n");
+        bench.daemon = Daemon::start(&bench.net);
+        assert!(open(&bench, 1000) && !open(&bench, 900), "it is the last good one at the next boot");
+    }
+}
+
+#[test]
+fn trial_after_a_detach_returns_to_nothing() {
+    let Some(bench) = Bench::start(&by_hand(1000)) else { return };
+    bench.cli().run(&["detach"]).expect(DONE);
+    assert!(open(&bench, 2000), "off");
+    bench.cli().run(&["apply", "--confirm", "2s"]).expect(DONE);
+    assert!(open(&bench, 1000) && !open(&bench, 2000), "on trial");
+    becomes(&bench, 2000, "nothing is enforced again");
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(open(&bench, 2000), "and stays so");
+    assert!(bench.cli().last_error().contains("rolled back"));
+    bench.cli().run(&["apply"]).expect(DONE);
+    assert!(open(&bench, 1000) && !open(&bench, 2000));
+    bench.cli().run(&["detach"]).expect(DONE);
+    bench.cli().run(&["apply", "--confirm", "60s"]).expect(DONE);
+    bench.cli().run(&["confirm"]).expect(DONE);
+    assert!(open(&bench, 1000) && !open(&bench, 2000), "confirmed");
 }

@@ -1,5 +1,9 @@
 //! Start, stop, kill, restart: the kernel goes on enforcing.
 
+use std::fs::File;
+use std::io::Write;
+use std::time::Duration;
+
 use netpol_tests::policy::{VERSION, allow_port, arriving};
 use netpol_tests::sock::{self, Connection};
 use netpol_tests::{Bench, Cli, Daemon, Family, Net};
@@ -129,4 +133,50 @@ fn first_start_with_a_broken_directory_is_ready_degraded_and_open_to_no_one() {
     bench.net.write("10-test.toml", &policy());
     netpol_tests::wait::until("mended", std::time::Duration::from_secs(5), || Cli(&bench.net).status()["state"] == "ok");
     enforced(&bench, "mended");
+}
+
+/// `reload = "manual"`: half of somebody's work is not made live by a crash.
+#[test]
+fn what_nobody_has_applied_waits_over_a_crash() {
+    let by_hand =
+        |port| arriving(&allow_port("one", "udp", port)).replacen(VERSION, &format!("{VERSION}[daemon]\nreload = \"manual\"\n"), 1);
+    let open = |bench: &Bench, port| Family::BOTH.iter().all(|f| bench.arrives(&udp_to(*f, port)));
+    let Some(mut bench) = Bench::start(&by_hand(1000)) else { return };
+    for half_done in [by_hand(2000), format!("{VERSION}[[policy]]\n"), VERSION.into()] {
+        bench.net.write("10-test.toml", &half_done);
+        bench.daemon.kill();
+        bench.daemon = Daemon::start(&bench.net);
+        assert!(open(&bench, 1000) && !open(&bench, 2000), "not applied:\n{half_done}");
+        assert!(bench.daemon.log().contains("waits for `netpol-ebpf apply`"), "{}", bench.daemon.log());
+        // Nor by the next interface.
+        bench.net.dut.ip("link add other type veth peer name another");
+        std::thread::sleep(Duration::from_millis(500));
+        bench.net.dut.ip("link del other");
+        assert!(open(&bench, 1000) && !open(&bench, 2000), "not applied:\n{half_done}");
+    }
+    bench.net.write("10-test.toml", &by_hand(2000));
+    bench.cli().run(&["apply"]).expect(0);
+    assert!(open(&bench, 2000) && !open(&bench, 1000), "applied");
+}
+
+/// A reload that was asked for while somebody was writing is tried again, but not after `detach`.
+#[test]
+fn detach_ends_what_was_to_be_tried_again() {
+    let Some(bench) = Bench::start(&policy()) else { return };
+    let path = bench.net.policy_dir().join("20-more.toml");
+    let writer = std::thread::spawn(move || {
+        let mut file = File::create(path).expect("a file");
+        file.write_all(VERSION.as_bytes()).expect("a start");
+        for _ in 0..600 {
+            file.write_all(b"#\n").expect("a line");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    bench.daemon.reload();
+    std::thread::sleep(Duration::from_millis(900));
+    bench.cli().run(&["detach"]).expect(0);
+    writer.join().expect("the end of writing");
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(Family::BOTH.iter().all(|f| bench.arrives(&udp_to(*f, 54))), "it stays off: {}", bench.daemon.log());
 }

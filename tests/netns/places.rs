@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
-use netpol_tests::policy::{allow_port, arriving};
-use netpol_tests::{Bench, Daemon, Family, Net, say, sys, wait};
+use netpol_tests::policy::{VERSION, allow_port, arriving};
+use netpol_tests::{Bench, Daemon, Family, Net, residue, say, sys, wait};
 
 use crate::matrix::{followed, udp_to};
 
@@ -188,4 +188,29 @@ fn without_inotify_the_directory_is_polled_and_status_says_so() {
     wait::until("inotify is used as soon as it can be had", Duration::from_secs(15), || !polled());
     bench.net.write("10-test.toml", &allowing(1002));
     enforced(&bench, 1002, "watched");
+}
+
+/// `git checkout`, `rsync --delete`, a file system that is not mounted: no file is no wish for no policy.
+#[test]
+fn directory_that_has_lost_all_its_files_keeps_what_runs_and_what_ran() {
+    let Some(mut bench) = Bench::start(&allowing(1000)) else { return };
+    bench.net.remove("10-test.toml");
+    wait::until("status says so", Duration::from_secs(8), || bench.cli().last_error().contains("no policy file"));
+    enforced(&bench, 1000, "emptied");
+    assert_eq!(bench.cli().status()["state"], "degraded");
+    for boot in [false, true] {
+        bench.daemon.kill();
+        if boot {
+            residue::remove_tree(&bench.net.bpffs());
+        }
+        bench.daemon = Daemon::start(&bench.net);
+        enforced(&bench, 1000, "the next daemon");
+        assert!(bench.cli().last_error().contains("no policy file"), "boot: {boot}");
+    }
+    bench.net.write("10-test.toml", VERSION);
+    wait::until("that is a wish for no policy", Duration::from_secs(8), || bench.cli().last_error().is_empty());
+    assert!(Family::BOTH.iter().all(|f| bench.arrives(&udp_to(*f, 2000))), "nothing is under policy");
+    bench.net.remove("10-test.toml");
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(bench.cli().last_error(), "", "nothing is lost by that");
 }

@@ -317,6 +317,8 @@ impl Service {
                 self.event_log = None;
                 match self.reconciler.detach() {
                     Ok(interfaces) => {
+                        // Nor does what was to be tried again bring it back.
+                        (self.retry, self.retry_asked) = (None, false);
                         warn!("detached on request: the firewall is OFF until `netpol-ebpf apply`, a reload or a restart");
                         systemd::status("detached: the firewall is off");
                         detach::detached(&interfaces)

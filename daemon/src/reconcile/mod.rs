@@ -154,6 +154,9 @@ impl Reconciler {
     /// Only when the kernel cannot be reached, or takes none of them: then nothing new is enforced, and what was pinned goes on.
     pub fn start(&mut self) -> Result<(), Refusal> {
         self.remember_trial();
+        if self.waits_for_apply() {
+            return Ok(());
+        }
         let Err(refusal) = self.reload(false) else { return Ok(()) };
         if self.kernel.is_none() && refusal.kind == Kind::Kernel {
             return Err(refusal);
@@ -187,6 +190,26 @@ impl Reconciler {
         Err(Refusal { kind: refused, ..refusal })
     }
 
+    /// With `reload = "manual"` only `apply` and a reload bring in what was saved: a daemon that comes back to what runs takes that up.
+    fn waits_for_apply(&mut self) -> bool {
+        let runs = kernel::inspect(&self.directories.bpffs).ok().flatten().is_some_and(|found| found.word.running != 0 && !found.pending);
+        if !runs || self.rolled_back.is_some() {
+            return false;
+        }
+        let good = fallback::last_good_candidate(&self.directories);
+        let Some(good) = good.filter(|good| good.policies.daemon.reload == ReloadMode::Manual) else { return false };
+        let saved = source::read(&self.directories.config, Trust::Own).ok().map(|mut snapshot| check(&mut snapshot, Origin::Directory));
+        if saved.is_some_and(|saved| saved.is_ok_and(|saved| saved.digest == good.digest)) {
+            return false;
+        }
+        // It is what the directory said when it was applied.
+        let taken_up = self.enforce(Candidate { origin: Origin::Directory, ..good }, Contested::Close, None);
+        if taken_up.is_ok() {
+            warn!("the policy directory has changed since it was applied; with reload = \"manual\" it waits for `netpol-ebpf apply`");
+        }
+        taken_up.is_ok()
+    }
+
     /// Reads the directory and makes it live. `force`: also when the same content is live or was refused before.
     ///
     /// # Errors
@@ -199,6 +222,7 @@ impl Reconciler {
     fn reload_sparing(&mut self, force: bool, session: Option<&Session>) -> Result<(), Refusal> {
         let mut snapshot =
             source::read(&self.directories.config, Trust::Own).map_err(|error| self.moving(Refusal::source(&error), force))?;
+        self.refuse_emptied(&snapshot).map_err(|refusal| self.note(refusal))?;
         let checked = check(&mut snapshot, Origin::Directory);
         if let Some(path) = snapshot.writing.take() {
             let error = SourceError::BeingWritten { path };
@@ -244,6 +268,13 @@ impl Reconciler {
         Ok(())
     }
 
+    /// A directory without any file is more often one that was lost than a wish for no policy.
+    fn refuse_emptied(&self, snapshot: &Snapshot) -> Result<(), Refusal> {
+        let runs = self.live.as_ref().is_some_and(|live| !live.policies.policies.is_empty());
+        let ran = || fallback::last_good_candidate(&self.directories).is_some_and(|good| !good.policies.policies.is_empty());
+        if snapshot.files.is_empty() && (runs || ran()) { Err(Refusal::emptied(&snapshot.directory)) } else { Ok(()) }
+    }
+
     /// What the files say is live.
     fn accepted(&mut self, snapshot: Snapshot) {
         self.last_error = None;
@@ -273,23 +304,15 @@ impl Reconciler {
     /// Stages 5 to 8: compile for the interfaces that are there, plan, execute, remember.
     /// `deadline`: boot time in ns until which the former generation waits to return.
     fn enforce(&mut self, candidate: Candidate, contested: Contested, deadline: Option<u64>) -> Result<(), Refusal> {
-        let conntrack = &candidate.policies.daemon.conntrack;
-        let kernel = match &mut self.kernel {
-            Some(kernel) => kernel,
-            None => {
-                let (established, half_open) = (conntrack.max_entries, conntrack.max_half_open);
-                let kernel = self.kernel.insert(Kernel::open_by(&self.directories.bpffs, established, half_open, self.ways.attach)?);
-                // Damaged tables were replaced by new ones, which know no deadline: the trial is over, and was not confirmed.
-                let left = self.left_on_trial.take();
-                if left.is_some() && !kernel.pending()? {
-                    self.rolled_back = left;
-                    if left == Some(candidate.digest) {
-                        return Err(Refusal::rolled_back());
-                    }
-                }
-                kernel
+        let kernel = opened(&mut self.kernel, &self.directories, self.ways, &candidate)?;
+        // Damaged tables were replaced by new ones, which know no deadline: the trial is over, and was not confirmed.
+        let left = self.left_on_trial.take();
+        if left.is_some() && !kernel.pending()? {
+            self.rolled_back = left;
+            if left == Some(candidate.digest) {
+                return Err(Refusal::rolled_back());
             }
-        };
+        }
         let claims = owners::claims(&Roots::default(), &owners::named(&candidate.policies));
         let links = kernel.links(&claims)?;
         let known = self.live.as_ref().and_then(|live| live.compiled(&candidate, &links));
@@ -443,6 +466,21 @@ impl Reconciler {
             }
         }
     }
+}
+
+/// The kernel; opened, where it is not, with tables of the size that the policies ask for.
+fn opened<'k>(
+    kernel: &'k mut Option<Kernel>,
+    directories: &Directories,
+    ways: Ways,
+    candidate: &Candidate,
+) -> Result<&'k mut Kernel, Refusal> {
+    let conntrack = &candidate.policies.daemon.conntrack;
+    let open = match kernel.take() {
+        Some(open) => open,
+        None => Kernel::open_by(&directories.bpffs, conntrack.max_entries, conntrack.max_half_open, ways.attach)?,
+    };
+    Ok(kernel.insert(open))
 }
 
 fn announce(generation: u32, ruleset: &Ruleset, candidate: &Candidate) {

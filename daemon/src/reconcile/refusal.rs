@@ -1,6 +1,7 @@
 //! Why a ruleset did not go live, with the exit code that `apply` gives for it and the fields that the journal has of it.
 
 use std::fmt;
+use std::path::Path;
 
 use log::Level;
 use log::kv::Value;
@@ -60,6 +61,15 @@ impl Refusal {
     pub(super) fn source(error: &SourceError) -> Self {
         let passing = matches!(error, SourceError::BeingWritten { .. });
         Refusal { passing, ..Refusal::new(Kind::Policy, error.to_string()) }
+    }
+
+    pub(super) fn emptied(directory: &Path) -> Self {
+        let text = format!(
+            "there is no policy file in {} any more; whoever wants no policy writes a file that says only `version = 1`, or calls \
+             `netpol-ebpf detach`",
+            directory.display()
+        );
+        Refusal::new(Kind::Policy, text)
     }
 
     pub(super) fn rolled_back() -> Self {

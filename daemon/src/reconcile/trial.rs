@@ -3,13 +3,16 @@
 //! The deadline itself stands beside the generation word and is obeyed by the programs, with or without a daemon. Here the
 //! daemon learns of it, and keeps what was rolled back from coming in again by itself.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use log::{error, warn};
+use log::{error, info, warn};
 use serde_json::json;
 
-use super::{Candidate, Contested, Kind, Live, Origin, Reconciler, Refusal, check, fallback};
+use super::{Candidate, Contested, Kind, Live, Origin, Reconciler, Refusal, check, fallback, opened};
 use crate::kernel::{self, Kernel, boot_time};
+use crate::policy::model::PolicySet;
 use crate::source::{self, Snapshot, SourceError, Trust};
 use crate::trigger::control::Response;
 
@@ -36,6 +39,7 @@ impl Reconciler {
     /// The first stage that refused. The running generation is as it was.
     pub fn apply_on_trial(&mut self, seconds: Option<u64>) -> Result<(), Refusal> {
         let mut snapshot = source::read(&self.directories.config, Trust::Own).map_err(|error| self.note(Refusal::source(&error)))?;
+        self.refuse_emptied(&snapshot).map_err(|refusal| self.note(refusal))?;
         let candidate = check(&mut snapshot, Origin::Directory).map_err(|refusal| self.note(refusal))?;
         if let Some(path) = snapshot.writing.take() {
             warn!("{}; it is read as it is, because that was asked for", SourceError::BeingWritten { path });
@@ -49,6 +53,11 @@ impl Reconciler {
         if same && !fresh && self.trial.is_none() {
             return Err(Refusal::nothing_to_try());
         }
+        let nothing_ran = self.generation() == 0;
+        if nothing_ran {
+            info!("nothing is enforced: without `confirm` an empty ruleset returns");
+            self.enforce(Candidate::without_policies(&candidate), Contested::Close, None).map_err(|refusal| self.note(refusal))?;
+        }
         let deadline = boot_time().saturating_add(u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX / 2));
         // Without this note a restart after the roll-back would take the ruleset for a good one.
         fallback::keep_trial(&self.directories, Some(candidate.digest)).map_err(|error| self.note(Refusal::not_kept(&error)))?;
@@ -56,6 +65,9 @@ impl Reconciler {
         if let Err(refusal) = self.enforce(candidate, Contested::Refuse, Some(deadline)) {
             // What was rolled back before still stays out.
             self.keep_trial(self.trial.as_ref().map(|trial| trial.digest).or(self.rolled_back));
+            if nothing_ran {
+                self.detach()?;
+            }
             return Err(self.note(refusal));
         }
         // However long it took to make it live: the time that was given begins now.
@@ -183,7 +195,8 @@ impl Reconciler {
     pub(super) fn is_former_of_trial(&self, candidate: &Candidate) -> bool {
         let last_good = || fallback::last_good_candidate(&self.directories).map(|good| good.digest);
         let former = || self.former.as_ref().map(|former| former.candidate.digest).or_else(last_good);
-        self.trial.as_ref().is_some_and(|trial| trial.digest != candidate.digest) && former() == Some(candidate.digest)
+        let on_trial = self.trial.as_ref().map(|trial| trial.digest).or(self.left_on_trial);
+        on_trial.is_some_and(|on_trial| on_trial != candidate.digest) && former() == Some(candidate.digest)
     }
 
     /// The files say again what they said before the trial: that ends it, and nothing stays out.
@@ -191,11 +204,12 @@ impl Reconciler {
     /// # Errors
     /// What the kernel refused.
     pub(super) fn withdraw_trial(&mut self, candidate: Candidate) -> Result<(), Refusal> {
-        if let Some(kernel) = &mut self.kernel {
+        let kernel = opened(&mut self.kernel, &self.directories, self.ways, &candidate)?;
+        if kernel.pending()? {
             kernel.rollback()?;
         }
         // Until the former ruleset is the daemon's own.
-        self.rolled_back = self.trial.take().map(|trial| trial.digest);
+        self.rolled_back = self.trial.take().map(|trial| trial.digest).or(self.left_on_trial.take());
         self.enforce(candidate, Contested::Close, None)?;
         warn!("the files say again what was live before the trial: generation {} is live for good", self.generation());
         (self.former, self.rolled_back, self.last_error, self.refused) = (None, None, None, None);
@@ -252,6 +266,20 @@ impl Reconciler {
         let changed = self.live.as_ref().is_some_and(|before| before.digest != live.digest);
         if let Some(before) = self.live.replace(live).filter(|_| changed && self.trial.is_none()) {
             self.former = Some(Former { candidate: before.candidate(), since: Instant::now() });
+        }
+    }
+}
+
+impl Candidate {
+    /// No policy at all, with the settings of the other one: what returns where nothing ran.
+    fn without_policies(other: &Candidate) -> Candidate {
+        let policies = PolicySet { daemon: other.policies.daemon.clone(), sets: Vec::new(), policies: Vec::new(), tests: Vec::new() };
+        Candidate {
+            origin: Origin::Directory,
+            policies: Arc::new(policies),
+            digest: [0; 32],
+            warnings: Arc::new([]),
+            list_directories: BTreeSet::new(),
         }
     }
 }
