@@ -28,11 +28,6 @@ INLINE int np_is_link_local4(const __u32 *address)
 	return (address[0] & HTONL_CONST(0xffff0000u)) == HTONL_CONST(0xa9fe0000u);
 }
 
-INLINE int np_is_link_local6(const __u32 *address)
-{
-	return (address[0] & HTONL_CONST(0xffc00000u)) == HTONL_CONST(0xfe800000u);
-}
-
 INLINE int np_is_link_local(__u8 family, const __u32 *address)
 {
 	return family == 4 ? np_is_link_local4(address) : np_is_link_local6(address);
@@ -205,7 +200,8 @@ INLINE __u32 np_anti_spoof(np_ctx *ctx, struct np_state *st)
 	__u32 reason;
 	int has_mac;
 
-	if (t->hook != NP_HOOK_INGRESS || !(st->link.flags & NP_LINK_ANTI_SPOOF))
+	/* What the host says to itself is from the host. */
+	if (t->hook != NP_HOOK_INGRESS || !(st->link.flags & NP_LINK_ANTI_SPOOF) || np_is_own_copy(ctx))
 		return 0;
 	has_mac = np_read_mac(ctx, st);
 	if (!np_is_mac_allowed(st, has_mac))

@@ -77,22 +77,26 @@ INLINE int np_is_doubtful(const struct np_flow *flow)
 	return flow->state == NP_FLOW_CLOSING && !(flow->fins & 0xc);
 }
 
-/* What a window holds without scaling: so much may have been sent and not acknowledged when a RST follows it. */
-#define NP_RST_REACH 0x10000
+/* What a window holds without scaling: so much may have been sent and not acknowledged. */
+#define NP_WINDOW 0x10000u
 
 /*
  * A RST closes the flow only if its sender can see the flow: its number is what the other side has acknowledged last (RFC 5961
  * section 3.2, in its strict form). What its own side is said to have sent proves nothing: whoever forges a RST forges that too.
+ * One that follows data on its way has to acknowledge what its side has received, as stacks do that give up a connection: a
+ * stranger has to guess both numbers. (The checksum is not asked: the host's challenge does not answer a segment with a wrong one.)
  */
 INLINE void np_reset_flow(struct np_flow *flow, const struct np_state *st, __u32 side)
 {
 	__u32 theirs = side ? flow->ack[0] : flow->ack[1];
+	__u32 own = side ? flow->ack[1] : flow->ack[0];
 
 	if (!(flow->acks & (side ? 1 : 2)))
 		return;
 	if (st->seq == theirs)
 		flow->state = NP_FLOW_CLOSED;
-	else if (flow->state == NP_FLOW_ESTABLISHED && st->seq - theirs < NP_RST_REACH)
+	else if (flow->state == NP_FLOW_ESTABLISHED && st->seq - theirs < NP_WINDOW && (st->packet.tcp_flags & NP_ACK) &&
+		 (flow->acks & (side ? 2 : 1)) && st->ack - own < NP_WINDOW)
 		flow->state = NP_FLOW_CLOSING;
 }
 

@@ -71,6 +71,20 @@ INLINE __u32 np_linear(np_ctx *ctx)
 }
 #endif
 
+#ifndef NP_XDP
+/* PACKET_LOOPBACK of linux/if_packet.h */
+#define NP_PACKET_LOOPBACK 5
+
+/*
+ * A multicast or broadcast packet of this host that the kernel lets arrive at the interface that it leaves by, for listeners of its own
+ * (net/core/dev.c: dev_loopback_xmit()). It begins with the IP header whatever the device. Nobody else can mark a packet so.
+ */
+INLINE int np_is_own_copy(np_ctx *ctx)
+{
+	return ctx->pkt_type == NP_PACKET_LOOPBACK;
+}
+#endif
+
 /* `size` bytes at `offset`, in place or in `buffer`; null = unreadable. */
 INLINE void *np_header(np_ctx *ctx, __u32 offset, const __u32 size, void *buffer)
 {

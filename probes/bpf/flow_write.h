@@ -98,8 +98,11 @@ INLINE int np_track_tcp(struct np_state *st, struct np_flow *flow)
 	/* A flow that began in mid-stream is a connection as soon as the other side acknowledges anything. */
 	if (flow->state == NP_FLOW_NEW)
 		return !st->forward && (flow->tcp_flags & (NP_SYN | NP_ACK | NP_RST | NP_FIN)) != NP_SYN;
-	/* The first acknowledgement of the SYN-ACK may be lost and a later one, that covers data as well, take its place. */
-	return flow->state == NP_FLOW_ANSWERED && st->forward && st->ack - (flow->isn + 1) < 0x40000000u;
+	/*
+	 * The first acknowledgement of the SYN-ACK may be lost and a later one, that covers data as well, take its place; but nobody sends
+	 * more than a window to a peer that has acknowledged nothing. Whoever does not see the SYN-ACK has one guess in 65,536.
+	 */
+	return flow->state == NP_FLOW_ANSWERED && st->forward && st->ack - (flow->isn + 1) < NP_WINDOW;
 }
 
 /* 1 = the flow is answered with this packet and belongs among the connections. */

@@ -30,7 +30,7 @@ INLINE __u32 np_parse(np_ctx *ctx, struct np_state *st, int raw)
 	__u32 reason, refused;
 
 #ifndef NP_XDP
-	reason = raw ? np_parse_raw(ctx, st, &offset) : np_parse_ethernet(ctx, st, &offset);
+	reason = raw || np_is_own_copy(ctx) ? np_parse_raw(ctx, st, &offset) : np_parse_ethernet(ctx, st, &offset);
 #else
 	(void)raw;
 	reason = np_parse_ethernet(ctx, st, &offset);

@@ -82,8 +82,9 @@ INLINE __u32 np_walk_headers(np_ctx *ctx, struct np_state *st, struct np_chain6 
 		size = next == NP_IP6_FRAGMENT ? 8 : ((__u32)bytes[1] + 1) * 8;
 		if (offset + size > chain->end)
 			return NP_R_MALFORMED;
-		if (next == NP_IP6_ROUTING && bytes[2] == 0)
-			return NP_R_ROUTING_HEADER; /* RFC 5095 */
+		/* RFC 5095; and whatever still has a segment to go to (RFC 8754, 6554, 6275): where that is, the rules were not asked about. */
+		if (next == NP_IP6_ROUTING && (bytes[2] == 0 || bytes[3] != 0))
+			return NP_R_ROUTING_HEADER;
 		if (next == NP_IP6_FRAGMENT)
 			np_note_fragment6(chain, bytes);
 		next = bytes[0];

@@ -22,7 +22,15 @@ INLINE int np_is_failsafe(struct np_state *st, const struct np_tuple *t)
 	return class && (class->failsafe & bits) != 0;
 }
 
-/* Neighbour discovery is genuine only with hop limit 255, which no router lets through (RFC 4861); MLD stays on the link. */
+INLINE int np_is_link_local6(const __u32 *address)
+{
+	return (address[0] & HTONL_CONST(0xffc00000u)) == HTONL_CONST(0xfe800000u);
+}
+
+/*
+ * Neighbour discovery is genuine only with hop limit 255, which no router lets through (RFC 4861). MLD goes no further than the link, and
+ * comes from an address of it or from none (RFC 2710 section 3, RFC 3810 section 5): with another one it could be for a host behind us.
+ */
 INLINE int np_is_icmpv6_essential(const struct np_state *st, const struct np_tuple *t)
 {
 	__u8 type = t->icmp_type;
@@ -31,7 +39,7 @@ INLINE int np_is_icmpv6_essential(const struct np_state *st, const struct np_tup
 	if (!(st->link.flags & NP_LINK_ICMPV6_ESSENTIAL) || t->family != 6 || t->protocol != NP_ICMPV6)
 		return 0;
 	if ((type >= 130 && type <= 132) || type == 143)
-		return 1;
+		return t->hop_limit == 1 && (np_is_link_local6(t->src) || np_is_zero(t->src));
 	if (t->hop_limit != 255 || t->icmp_code != 0 || t->part != NP_WHOLE)
 		return 0;
 	if (type == 133 || type == 135 || type == 136)
@@ -47,6 +55,9 @@ INLINE int np_is_dhcp(const struct np_state *st, const struct np_tuple *t)
 	__u16 server = t->family == 4 ? 67 : 547;
 
 	if (!(st->link.flags & NP_LINK_DHCP_CLIENT) || t->protocol != NP_UDP || t->vlan[0])
+		return 0;
+	/* The client speaks from, and is spoken to at, its link-local address (RFC 8415): no router sends those on. */
+	if (t->family == 6 && !np_is_link_local6(t->hook == client_hook ? t->src : t->dst))
 		return 0;
 	if (t->hook == client_hook)
 		return t->sport == client && t->dport == server;

@@ -84,6 +84,16 @@ impl Namespace {
         })
     }
 
+    /// Whether this kernel has a value below `/proc/sys/net`; says aloud that the test is skipped where it has not.
+    pub fn has_sysctl(&self, key: &str) -> bool {
+        let found = self.run(|| fs::exists(format!("/proc/sys/net/{key}"))).is_ok_and(|found| found);
+        if !found {
+            let test = thread::current().name().unwrap_or("?").to_owned();
+            crate::say::aloud(&format!("SKIPPED {test}: this kernel has no {key}"));
+        }
+        found
+    }
+
     /// Writes a value below `/proc/sys/net`.
     pub fn sysctl(&self, key: &str, value: &str) {
         let path = format!("/proc/sys/net/{key}");

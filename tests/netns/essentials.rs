@@ -22,8 +22,20 @@ fn neighbour_discovery_passes_with_hop_limit_255_only() {
             let fragment = icmp6(kind, 255).fragment(1, 0, true);
             assert!(!bench.passes(hook, &fragment), "{what} in a fragment at {hook:?}");
         }
+    }
+}
+
+#[test]
+fn multicast_listener_discovery_comes_from_the_link_and_goes_no_further() {
+    let Some(bench) = Bench::start(&policy("n", BOTH)) else { return };
+    let mld = |source: &str, kind, hops| {
+        Packet::icmp(source.parse().expect("an address"), "ff02::16".parse().expect("an address"), (kind, 0), [0; 4], &[0; 16]).ttl(hops)
+    };
+    for hook in Hook::BOTH {
         for (what, kind) in MLD {
-            assert!(bench.passes(hook, &icmp6(kind, 1)), "MLD {what} at {hook:?}");
+            assert!(bench.passes(hook, &mld("fe80::9", kind, 1)), "MLD {what} at {hook:?}");
+            assert!(!bench.passes(hook, &mld("fe80::9", kind, 64)), "MLD {what} from beyond the link at {hook:?}");
+            assert!(!bench.passes(hook, &icmp6(kind, 1)), "MLD {what} from one host to another at {hook:?}");
         }
     }
 }

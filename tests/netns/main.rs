@@ -50,6 +50,9 @@ mod hostile_host;
 mod hostile_offload;
 mod hostile_pages;
 mod hostile_tunnel;
+mod own_copies;
+mod strangers;
+mod unjudged;
 
 mod adopt;
 mod bad_files;

@@ -1,10 +1,12 @@
 //! What no rule can allow on an isolated hook, each by its own reason.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
+use netpol_tests::net::LEFT_MAC;
 use netpol_tests::packet_l4::addr;
 use netpol_tests::policy::{arriving, both_ways, settled};
-use netpol_tests::{Bench, Family, Hook, Packet};
+use netpol_tests::wire::Sender;
+use netpol_tests::{Bench, Family, Hook, Net, Packet, sock};
 
 const ALLOW_ALL: &str = "[[rule]]\naction = \"allow\"\n";
 
@@ -88,9 +90,11 @@ fn source_routes_are_refused() {
 }
 
 #[test]
-fn routing_header_0_and_long_header_chains_are_refused() {
-    let routing = |kind| udp6().extension(43, &[0, 2, kind, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-    refused_everywhere("routing_header", &[("type 0", routing(0))]);
+fn routing_headers_that_lead_elsewhere_and_long_header_chains_are_refused() {
+    let routing = |kind, left| udp6().extension(43, &[0, 2, kind, left, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let left = [("type 0", routing(0, 0)), ("mobile, a segment left", routing(2, 1)), ("RPL, one left", routing(3, 1))];
+    refused_everywhere("routing_header", &left);
+    refused_everywhere("routing_header", &[("segment routing, one left", routing(4, 1)), ("unknown, all left", routing(200, 255))]);
     let nine = (0..9).fold(udp6(), |packet, _| packet.extension(60, &[0; 8]));
     refused_everywhere("extension_headers", &[("nine headers", nine)]);
 }
@@ -177,4 +181,31 @@ fn rules_and_defaults_have_reasons_of_their_own() {
         bench.refused(hook, "default", &Packet::syn(addr("10.1.0.2:1"), addr("10.1.0.1:2")), "TCP");
         bench.refused(hook, "no_connection", &Packet::tcp(addr("10.1.0.2:1"), addr("10.1.0.1:2"), 0x10, 1, 1), "ACK");
     }
+}
+
+/// SRv6 (RFC 8754): the rules would be asked about the header's own destination, and the host deliver to the segment that is left.
+#[test]
+fn segment_routing_is_no_way_around_a_rule() {
+    let Some(net) = Net::new() else { return };
+    for key in ["all", "left"] {
+        if !net.dut.has_sysctl(&format!("ipv6/conf/{key}/seg6_enabled")) {
+            return;
+        }
+        net.dut.sysctl(&format!("ipv6/conf/{key}/seg6_enabled"), "1");
+    }
+    let socket = sock::udp(&net.dut, addr("[fd00:2::1]:53"));
+    let (first, last): (Ipv6Addr, Ipv6Addr) = ("fd00:1::1".parse().expect("an address"), "fd00:2::1".parse().expect("an address"));
+    let segments = [&[0, 4, 4, 1, 1, 0, 0, 0][..], &last.octets(), &first.octets()].concat();
+    let mut frame = Packet::udp(addr("[fd00:1::2]:4000"), addr("[fd00:2::1]:53")).extension(43, &segments).to_mac(LEFT_MAC).frame();
+    // The checksum is that of the last segment.
+    frame[38..54].copy_from_slice(&first.octets());
+    let delivered = |net: &Net| {
+        Sender::open(&net.src, "eth0").send(&frame);
+        socket.recv_from(&mut [0; 64]).is_ok()
+    };
+    assert!(delivered(&net), "without a firewall");
+    let rules = "[[rule]]\naction = \"deny\"\ndestination = { nets = [\"fd00:2::1/128\"] }\n[[rule]]\naction = \"allow\"\n";
+    let Some(bench) = Bench::start_in(net, &arriving(rules)) else { return };
+    assert!(!delivered(&bench.net), "the rule denies its destination");
+    assert_eq!(bench.cli().drops("routing_header"), 1);
 }

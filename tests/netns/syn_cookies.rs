@@ -8,6 +8,7 @@ use std::time::Duration;
 use netpol_tests::flood::Flood;
 use netpol_tests::net::LEFT_MAC;
 use netpol_tests::packet::{SENDER, checksum};
+use netpol_tests::packet_l4::addr;
 use netpol_tests::policy::{VERSION, allow_port, policy};
 use netpol_tests::sock::{self, Connection};
 use netpol_tests::wire::{Observer, Sender};
@@ -157,4 +158,28 @@ fn host_that_gives_no_cookies_is_warned_of() {
     assert!(warned("tcp_syncookies is 0"), "{}", bench.cli().status());
     bench.net.dut.sysctl("ipv4/tcp_syncookies", "1");
     assert!(!warned("tcp_syncookies"));
+}
+
+/// XDP does not see a tag that the device has taken off: no cookie where tagged clients may be.
+#[test]
+fn tagged_clients_are_served_where_cookies_are_sent() {
+    let Some(net) = Net::new() else { return };
+    if !net.dut.can_make("vlan", "link left type vlan id 7") {
+        return;
+    }
+    for (namespace, link, address) in [(&net.dut, "left", "10.9.0.1/24"), (&net.src, "eth0", "10.9.0.2/24")] {
+        namespace.ip(&format!("link add link {link} name tag7 type vlan id 7"));
+        namespace.ip("link set tag7 up");
+        namespace.ip(&format!("address add {address} dev tag7"));
+    }
+    net.dut.sysctl("ipv4/tcp_syncookies", "2");
+    let to = addr("10.9.0.1:80");
+    let listener = sock::listen(&net.dut, to);
+    let keys = "policy_types = [\"ingress\"]\n[policy.xdp]\nmode = \"generic\"\nsyn_cookies = [80]\n";
+    let rule = "[[policy.ingress]]\nid = \"web\"\naction = \"allow\"\nvlan = 7\nprotocol = \"tcp\"\ndestination = { ports = [80] }\n";
+    let conntrack = format!("{VERSION}[daemon.conntrack]\nadopt_existing = false\n");
+    let Some(bench) = Bench::start_in(net, &(policy("cookies", keys).replacen(VERSION, &conntrack, 1) + rule)) else { return };
+    assert!(bench.cli().status()["warnings"].to_string().contains("a VLAN device stands on it"));
+    let mut connection = Connection::open(&bench.net.src, &listener, to).expect("a connection");
+    assert!(connection.lives());
 }

@@ -30,14 +30,33 @@ pub struct Interface {
     pub on: Option<u32>,
     /// VLAN id of a `vlan` device.
     pub vid: Option<u16>,
+    /// Mode of an `ipvlan` device.
+    pub mode: Option<u16>,
+    /// A `tun` device that carries IP packets, whatever hardware type whoever opened it has given it (TUNSETLINK).
+    pub tun: bool,
     /// The bridge, bond or the like that it is a member of.
     pub master: Option<u32>,
 }
 
 impl Interface {
-    /// What its frames begin with; `None` = neither Ethernet nor IP, so no program of ours can judge there.
+    /// What its frames begin with; `None` = no program of ours can judge there ([`Interface::unjudged`] says why).
     pub fn device(&self) -> Option<DeviceKind> {
-        device_kind(self.hardware)
+        match self.unjudged() {
+            Some(_) => None,
+            None if self.tun => Some(DeviceKind::Raw),
+            None => device_kind(self.hardware),
+        }
+    }
+
+    /// Why no program of ours can judge there, if so: what it carries, or because packets reach it behind its tc hooks
+    /// (drivers/net/vrf.c: `vrf_ip_rcv()`; drivers/net/ipvlan/ipvlan_l3s.c: `ipvlan_nf_input()`).
+    pub fn unjudged(&self) -> Option<&'static str> {
+        match (self.kind.as_str(), self.mode) {
+            ("vrf", _) => Some("packets pass by the hooks of a VRF device: write the policy for its members"),
+            ("ipvlan", Some(IPVLAN_MODE_L3S)) => Some("packets pass by the hooks of an ipvlan device in mode l3s: use mode l3 or l2"),
+            _ if device_kind(self.hardware).is_none() && !self.tun => Some("it carries neither Ethernet nor IP frames"),
+            _ => None,
+        }
     }
 }
 
@@ -68,6 +87,11 @@ const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_VLAN_ID: u16 = 1;
+const IFLA_IPVLAN_MODE: u16 = 1;
+const IPVLAN_MODE_L3S: u16 = 2;
+const IFLA_TUN_TYPE: u16 = 3;
+/// `IFF_TUN` of linux/if_tun.h.
+const TUN: u8 = 1;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_XDP: u16 = 43;
 const IFLA_XDP_ATTACHED: u16 = 2;
@@ -122,11 +146,19 @@ fn parse_info(nested: &[u8], link: &mut Interface) {
     for (kind, value) in attributes(nested) {
         match kind {
             IFLA_INFO_KIND => link.kind = String::from_utf8_lossy(value).trim_end_matches('\0').to_string(),
-            IFLA_INFO_DATA if link.kind == "vlan" => {
-                link.vid = attributes(value).find(|(kind, _)| *kind == IFLA_VLAN_ID).and_then(|(_, value)| u16_at(value, 0));
-            }
+            IFLA_INFO_DATA => parse_data(value, link),
             _ => {}
         }
+    }
+}
+
+fn parse_data(nested: &[u8], link: &mut Interface) {
+    let of = |wanted: u16| attributes(nested).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+    match link.kind.as_str() {
+        "vlan" => link.vid = of(IFLA_VLAN_ID).and_then(|value| u16_at(value, 0)),
+        "ipvlan" => link.mode = of(IFLA_IPVLAN_MODE).and_then(|value| u16_at(value, 0)),
+        "tun" => link.tun = of(IFLA_TUN_TYPE).is_some_and(|value| value.first() == Some(&TUN)),
+        _ => {}
     }
 }
 

@@ -191,10 +191,10 @@ impl Kernel {
         Ok(facts)
     }
 
-    /// Names of the interfaces of this namespace that no program of ours can judge. The guard closes those that are selected.
-    pub fn unjudged(&self) -> Result<Vec<String>> {
-        let guarded = self.features.netfilter.is_yes();
-        Ok(links::list()?.into_values().filter(|link| guarded && link.device().is_none()).map(|link| link.name).collect())
+    /// Names of the interfaces of this namespace that no program of ours can judge, and why. Where the kernel has the guard, it closes
+    /// what netfilter sees of those that are selected.
+    pub fn unjudged(&self) -> Result<Vec<(String, &'static str)>> {
+        Ok(links::list()?.into_values().filter_map(|link| Some((link.unjudged()?, link.name))).map(|(why, name)| (name, why)).collect())
     }
 
     /// What is there.

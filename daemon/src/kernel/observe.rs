@@ -88,6 +88,7 @@ pub fn attachments(view: &View<'_>, interfaces: &BTreeMap<u32, Interface>) -> Re
         present: true,
         kind: link.kind.clone(),
         master: link.master,
+        on: link.on,
         xdp: foreign(link),
         ..LinkObserved::default()
     };

@@ -34,10 +34,14 @@ fn covered(there: &Observed, link: &LinkObserved, ifindex: u32) -> Option<abi::n
     there.records.get(&(there.word.running, ifindex)).copied().filter(|_| !link.dead_pins)
 }
 
-/// The plan with the end of the time in which connections may be taken over: a new interface's time begins now, what a covered one has
-/// goes on. It never makes a difference between records by itself, but ends at once where the policy no longer wants it.
-fn with_adoption(plan: &LinkPlan, adopt: Adopt, there: &Observed, link: &LinkObserved) -> LinkPlan {
+/// The plan with what only the host knows. The end of the time in which connections may be taken over: a new interface's time begins now,
+/// what a covered one has goes on. It never makes a difference between records by itself, but ends at once where the policy no longer
+/// wants it. And no cookies where tagged clients connect: XDP does not see a tag that the device has taken off.
+fn with_facts(plan: &LinkPlan, adopt: Adopt, there: &Observed, link: &LinkObserved) -> LinkPlan {
     let mut plan = plan.clone();
+    if there.takes_tags(plan.ifindex) {
+        plan.record.flags &= !abi::NP_LINK_SYN_COOKIES;
+    }
     plan.record.adopt_until = match covered(there, link, plan.ifindex) {
         _ if adopt != Adopt::All => 0,
         Some(record) => record.adopt_until,
@@ -70,7 +74,7 @@ pub fn bring_programs(plan: &LinkPlan, there: &Observed, actions: &mut Vec<Actio
 /// The interface as the running generation should know it, when it has its programs.
 pub fn bring_into_running(plan: &LinkPlan, adopt_existing: Adopt, there: &Observed, generation: u32, actions: &mut Vec<Action>) {
     let Some(link) = present(plan, there) else { return };
-    let plan = &with_adoption(plan, adopt_existing, there, link);
+    let plan = &with_facts(plan, adopt_existing, there, link);
     let target = target(plan.ifindex, &plan.name);
     let before = there.records.get(&(generation, plan.ifindex)).copied().filter(|_| !link.dead_pins);
     let changes_xdp = change_xdp(plan, link, &target, generation, before, actions);
@@ -86,7 +90,7 @@ pub fn bring_into_running(plan: &LinkPlan, adopt_existing: Adopt, there: &Observ
 /// The interface as a generation that nothing reads yet should know it.
 pub fn bring_into_new(plan: &LinkPlan, adopt_existing: Adopt, there: &Observed, generation: u32, actions: &mut Vec<Action>) {
     let Some(link) = present(plan, there) else { return };
-    let plan = &with_adoption(plan, adopt_existing, there, link);
+    let plan = &with_facts(plan, adopt_existing, there, link);
     let target = target(plan.ifindex, &plan.name);
     if link.dead_pins {
         actions.push(Action::ForgetLink { ifindex: plan.ifindex });
@@ -124,7 +128,7 @@ pub fn exchange_tc(plan: &LinkPlan, there: &Observed, actions: &mut Vec<Action>)
 /// After a commit: XDP in a mode that is no longer wanted, or not wanted at all.
 pub fn settle_xdp(plan: &LinkPlan, adopt_existing: Adopt, there: &Observed, generation: u32, actions: &mut Vec<Action>) {
     let Some(link) = present(plan, there) else { return };
-    let plan = &with_adoption(plan, adopt_existing, there, link);
+    let plan = &with_facts(plan, adopt_existing, there, link);
     let target = target(plan.ifindex, &plan.name);
     match (plan.xdp, attached_mode(link.xdp)) {
         (None, Some(mode)) => actions.push(Action::DetachXdp { link: target, mode }),

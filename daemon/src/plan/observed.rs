@@ -127,6 +127,8 @@ pub struct LinkObserved {
     pub kind: String,
     /// The bridge, bond or the like that it is a member of.
     pub master: Option<u32>,
+    /// The device that it is made of.
+    pub on: Option<u32>,
     /// The kernel has an interface of that index. `false`: pins or records are left of one that is gone.
     pub present: bool,
     /// A pin of ours is left whose device is gone (also where another device has that index now).
@@ -137,6 +139,13 @@ pub struct LinkObserved {
     pub egress: Option<TcObserved>,
     /// On XDP.
     pub xdp: XdpObserved,
+}
+
+impl Observed {
+    /// A VLAN device stands on the interface: frames with tags are for this host, too.
+    pub fn takes_tags(&self, ifindex: u32) -> bool {
+        self.links.values().any(|upper| upper.present && upper.kind == "vlan" && upper.on == Some(ifindex))
+    }
 }
 
 impl LinkObserved {

@@ -52,6 +52,9 @@ fn of_cookies(plan: &LinkPlan, link: &LinkObserved, observed: &Observed) -> Opti
     if plan.record.flags & abi::NP_LINK_SYN_COOKIES == 0 {
         return None;
     }
+    if observed.takes_tags(plan.ifindex) {
+        return Some(format!("{}: syn_cookies has no effect: a VLAN device stands on it, and XDP does not see every tag", plan.name));
+    }
     if observed.no_syn_cookies {
         return Some(format!("{}: syn_cookies has no effect: net.ipv4.tcp_syncookies is 0", plan.name));
     }

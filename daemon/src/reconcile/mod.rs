@@ -338,8 +338,8 @@ impl Reconciler {
         // What is enforced is enforced: a set that could not be brought up to date is looked at again.
         let settled = self.sets.settle(kernel, &candidate.policies, actions.iter().any(built));
         let stale_sets = settled.err().map(|error| format!("dynamic sets: {error}"));
-        let unjudged = kernel.unjudged().unwrap_or_default().into_iter().filter(|name| ruleset.core.guard.hooks_of(name) != 0);
-        let unjudged = unjudged.map(|name| format!("{name}: it carries neither Ethernet nor IP frames, and what is selected is closed"));
+        let unjudged = kernel.unjudged().unwrap_or_default().into_iter().filter(|(name, _)| ruleset.core.guard.hooks_of(name) != 0);
+        let unjudged = unjudged.map(|(name, why)| format!("{name} is selected and cannot be judged: {why}"));
         let standing: Vec<String> = kernel.warnings().iter().cloned().chain(stale_sets.clone()).chain(unjudged).collect();
         let committed = outcome.generation != observed.word.running;
         self.again = outcome.again || stale_sets.is_some();

@@ -315,14 +315,14 @@ fn essential(random: &mut Random, talk: &Talk) -> Vec<Shot> {
         talk.here.0 = random.pick(&["::", "fe80::1", "fe80::2"]).parse().unwrap();
     }
     if random.percent(60) {
-        talk.there.0 = random.pick(&["ff02::1", "ff02::16"]).parse().unwrap();
+        talk.there.0 = random.pick(&["ff02::1", "ff02::16", "fe80::3"]).parse().unwrap();
     }
     if random.percent(25) {
         return vec![talk.send(UDP, &ports(random.pick(&[(546, 547), (547, 546), (546, 546)]), 16))];
     }
     let icmp_type = random.pick(&[130, 131, 132, 133, 134, 135, 136, 137, 143]);
     let fragment = random.percent(10).then(|| (7, 0, random.percent(50)));
-    let header = Ip { hop_limit: random.pick(&[255, 255, 255, 64, 1]), fragment, ..Ip::default() };
+    let header = Ip { hop_limit: random.pick(&[255, 255, 255, 64, 1, 1]), fragment, ..Ip::default() };
     vec![talk.shot(talk.packet(ICMPV6, &header, &icmp(icmp_type, random.pick(&[0, 0, 0, 1]), 0, &[0; 16])))]
 }
 

@@ -267,7 +267,7 @@ fn is_essential(seen: &Seen<'_>, ip: &IpPacket) -> bool {
     }
     let near = ip.hop_limit == 255 && code == 0 && ip.fragment.is_none();
     match icmp_type {
-        130..=132 | 143 => true,
+        130..=132 | 143 => ip.hop_limit == 1 && (is_link_local(ip.source) || ip.source.is_unspecified()),
         133 | 135 | 136 => near,
         134 => near && seen.has(abi::NP_LINK_ROUTER_ADVERTISEMENTS) && !(seen.has(abi::NP_LINK_WORKLOAD) && seen.hook() == 0),
         _ => false,
@@ -278,7 +278,8 @@ fn is_dhcp(seen: &Seen<'_>, ip: &IpPacket) -> bool {
     let from_client = (seen.hook() == 0) == seen.has(abi::NP_LINK_WORKLOAD);
     let (client, server) = if ip.source.is_ipv4() { (68, 67) } else { (546, 547) };
     let wanted = if from_client { (client, server) } else { (server, client) };
-    seen.has(abi::NP_LINK_DHCP_CLIENT) && ip.protocol == 17 && seen.packet.tags[0] == 0 && ip.ports() == Some(wanted)
+    let own_link = ip.source.is_ipv4() || is_link_local(if from_client { ip.source } else { ip.destination });
+    own_link && seen.has(abi::NP_LINK_DHCP_CLIENT) && ip.protocol == 17 && seen.packet.tags[0] == 0 && ip.ports() == Some(wanted)
 }
 
 /// Who has no address yet must be able to speak.

@@ -135,7 +135,7 @@ fn is_link_business(ip: &IpPacket) -> bool {
 }
 
 /// 169.254.0.0/16 (RFC 3927) and fe80::/10 (RFC 4291).
-fn is_link_local(address: IpAddr) -> bool {
+pub(super) fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => is_link_local6(v6),

@@ -9,6 +9,7 @@ use super::link::Link;
 use super::matching;
 use super::packet::{ACK, FIN, Icmp, IpPacket, L4, Packet, RST, SYN, UDP};
 use super::rates::{Bucket, Rates, counted};
+use super::spoof::is_link_local;
 use crate::policy::model::{EndpointKind, Failsafe, Family, Hook};
 use crate::policy::reason::Reason;
 
@@ -83,7 +84,7 @@ fn icmpv6(link: &Link<'_>, packet: &Packet, ip: &IpPacket) -> bool {
     match (ip.family(), icmp_type) {
         (Family::V6, 133 | 135 | 136) => from_neighbour,
         (Family::V6, 134) => from_neighbour && link.interface.accepts_router_advertisements && !from_workload,
-        (Family::V6, 130 | 131 | 132 | 143) => true,
+        (Family::V6, 130 | 131 | 132 | 143) => ip.hop_limit == 1 && (is_link_local(ip.source) || ip.source.is_unspecified()),
         _ => false,
     }
 }
@@ -98,6 +99,8 @@ pub(super) fn dhcp(link: &Link<'_>, packet: &Packet, ip: &IpPacket) -> bool {
         Family::V4 => (68, 67),
         Family::V6 => (546, 547),
     };
-    let wanted = if packet.hook == client_hook { (client, server) } else { (server, client) };
-    packet.tags == [0, 0] && ip.protocol == UDP && ip.ports() == Some(wanted)
+    let from_client = packet.hook == client_hook;
+    let wanted = if from_client { (client, server) } else { (server, client) };
+    let own_link = ip.family() == Family::V4 || is_link_local(if from_client { ip.source } else { ip.destination });
+    own_link && packet.tags == [0, 0] && ip.protocol == UDP && ip.ports() == Some(wanted)
 }

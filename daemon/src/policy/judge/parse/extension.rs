@@ -45,7 +45,7 @@ pub(super) fn walk(first: u8, payload: &[u8]) -> Result<End<'_>, Reason> {
             return Err(Reason::ExtensionHeaders);
         }
         let header = one(next, rest).ok_or(Reason::Malformed)?;
-        if is_old_routing(next, header) {
+        if is_refused_routing(next, header) {
             return Err(Reason::RoutingHeader);
         }
         let is_fragment_header = next == FRAGMENT;
@@ -62,9 +62,9 @@ pub(super) fn walk(first: u8, payload: &[u8]) -> Result<End<'_>, Reason> {
     Ok(End { protocol: u16::from(next), fragment, payload: rest })
 }
 
-/// A routing header of type 0 (RFC 5095).
-pub(super) fn is_old_routing(kind: u8, header: &[u8]) -> bool {
-    kind == ROUTING && header.get(2) == Some(&0)
+/// A routing header of type 0 (RFC 5095), or one with segments left: where those lead, the rules are not asked about.
+pub(super) fn is_refused_routing(kind: u8, header: &[u8]) -> bool {
+    kind == ROUTING && (header.get(2) == Some(&0) || header.get(3) != Some(&0))
 }
 
 /// The bytes of one header; `None` if it overruns the payload.

@@ -42,7 +42,7 @@ fn version6(bytes: &[u8]) -> Option<Quote> {
         walked += 1;
         let one = extension::one(protocol, rest)?;
         let later = protocol == 44 && extension::read_fragment(one).is_some_and(|fragment| fragment.offset > 0);
-        let refused_itself = extension::is_old_routing(protocol, one);
+        let refused_itself = extension::is_refused_routing(protocol, one);
         if later || refused_itself || walked > MAX_HEADERS {
             return None;
         }

@@ -5,8 +5,8 @@
 use super::super::packet::{ACK, FIN, RST, SYN, Tcp};
 use super::flow::{Flow, FlowState};
 
-/// What a window holds without scaling: so much may have been sent and not acknowledged when a RST follows it.
-const RESET_REACH: u32 = 1 << 16;
+/// What a window holds without scaling: so much may have been sent and not acknowledged.
+const WINDOW: u32 = 1 << 16;
 
 /// SYN without ACK, RST and FIN: the only segment that may open a connection.
 pub(super) fn opens(flags: u8) -> bool {
@@ -32,7 +32,7 @@ pub(super) fn may_answer(flow: &Flow, tcp: &Tcp, forward: bool) -> bool {
 pub(super) fn advance(flow: &mut Flow, tcp: &Tcp, forward: bool) -> FlowState {
     let (side, other) = if forward { (0, 1) } else { (1, 0) };
     if tcp.flags & RST != 0 {
-        return after_reset(flow, tcp, other);
+        return after_reset(flow, tcp, side, other);
     }
     if is_syn_ack(tcp.flags) {
         let early = matches!(flow.state, FlowState::New | FlowState::Answered);
@@ -59,12 +59,14 @@ pub(super) fn advance(flow: &mut Flow, tcp: &Tcp, forward: bool) -> FlowState {
 }
 
 /// Where a RST leads to. It ends the flow only exactly in sequence: at what the other side has acknowledged last. One that is not far
-/// beyond may follow data which is still on its way: it ends the flow if neither side goes on.
-fn after_reset(flow: &Flow, tcp: &Tcp, other: usize) -> FlowState {
+/// beyond, and that acknowledges about what its side has acknowledged last, may follow data which is still on its way: it ends the flow
+/// if neither side goes on.
+fn after_reset(flow: &Flow, tcp: &Tcp, side: usize, other: usize) -> FlowState {
     let Some(acknowledged) = flow.acks[other] else { return flow.state };
+    let knows = tcp.flags & ACK != 0 && flow.acks[side].is_some_and(|own| tcp.acknowledgement.wrapping_sub(own) < WINDOW);
     match (tcp.sequence.wrapping_sub(acknowledged), flow.state) {
         (0, _) => FlowState::Closed,
-        (ahead, FlowState::Established) if ahead < RESET_REACH => FlowState::Closing,
+        (ahead, FlowState::Established) if knows && ahead < WINDOW => FlowState::Closing,
         (_, state) => state,
     }
 }
@@ -76,9 +78,9 @@ pub(super) fn is_doubtful(flow: &Flow) -> bool {
 
 /// Whether the flow is a connection with this segment: the opener acknowledges the SYN-ACK; or, where a segment in mid-stream began the
 /// flow, the other side acknowledges anything. The opener's first acknowledgement may be lost and a later one, that covers data as well,
-/// take its place.
+/// take its place, but no more than a window is sent to a peer that has acknowledged nothing.
 pub(super) fn ends_handshake(flow: &Flow, tcp: &Tcp, forward: bool) -> bool {
-    let covers = |end: u32| tcp.acknowledgement.wrapping_sub(end) < 1 << 30;
+    let covers = |end: u32| tcp.acknowledgement.wrapping_sub(end) < WINDOW;
     let acknowledges = tcp.flags & (ACK | RST) == ACK && !is_syn_ack(tcp.flags);
     match flow.state {
         FlowState::New => !forward && acknowledges && !opens(flow.tcp_flags),

@@ -174,6 +174,10 @@ fn ipv6_extension_headers() {
     assert_eq!(read(&ipv6(60, &[17, 1, 0, 0, 0, 0, 0, 0])).refusal, Some(Reason::Malformed));
     assert_eq!(read(&ipv6(43, &[&[17, 0, 0, 0, 0, 0, 0, 0][..], &UDP_HEADER].concat())).refusal, Some(Reason::RoutingHeader));
     assert_eq!(read(&ipv6(43, &[&[17, 0, 4, 0, 0, 0, 0, 0][..], &UDP_HEADER].concat())).refusal, None);
+    for kind in [2, 3, 4, 9] {
+        let with_a_segment_left = [&[17, 0, kind, 1, 0, 0, 0, 0][..], &UDP_HEADER].concat();
+        assert_eq!(read(&ipv6(43, &with_a_segment_left)).refusal, Some(Reason::RoutingHeader), "type {kind}");
+    }
     assert_eq!(read(&ipv6(51, &[0; 8])).ip.unwrap().protocol, 51);
     assert_eq!(read(&ipv6(59, &[])).ip.unwrap().protocol, 59);
     assert_eq!(read(&ipv6(17, &[])).refusal, Some(Reason::Malformed));

@@ -173,11 +173,21 @@ fn neighbour_discovery_passes_with_hop_limit_255_only() {
     }
     bench.interface.accepts_router_advertisements = false;
     assert_eq!(bench.say(&neighbour(Ingress, 134)), Some(Reason::Default));
-    for icmp_type in [130, 131, 132, 143] {
-        assert_eq!(bench.say(&icmp(Ingress, "fe80::1", "ff02::1", icmp_type, None)), None);
-    }
     bench.set.policies[0].icmpv6_essential = false;
     assert_eq!(bench.say(&neighbour(Ingress, 135)), Some(Reason::Default));
+}
+
+#[test]
+fn multicast_listener_discovery_comes_from_the_link() {
+    let mut bench = Bench::both(vec![], vec![]);
+    let said = |source, destination, icmp_type, hops| change(icmp(Ingress, source, destination, icmp_type, None), |ip| ip.hop_limit = hops);
+    for icmp_type in [130, 131, 132, 143] {
+        for source in ["fe80::1", "::"] {
+            assert_eq!(bench.say(&said(source, "ff02::1", icmp_type, 1)), None);
+            assert_eq!(bench.say(&said(source, "ff02::1", icmp_type, 2)), Some(Reason::Default), "from beyond the link");
+        }
+        assert_eq!(bench.say(&said("2001:db8::9", "2001:db8::1", icmp_type, 1)), Some(Reason::Default), "no address of the link");
+    }
 }
 
 #[test]
@@ -205,6 +215,15 @@ fn the_dhcp_client_exchange_passes_where_a_policy_says_so() {
         assert_eq!(bench.say(&out), Some(Reason::Default));
         assert_eq!(bench.say(&Packet { hook: Ingress, ..out }), None);
     }
+}
+
+#[test]
+fn dhcpv6_stays_on_the_link() {
+    let mut bench = Bench::both(vec![], vec![]);
+    bench.set.policies[0].dhcp_client = true;
+    assert_eq!(bench.say(&udp(Ingress, "[fe80::2]:547", "[2001:db8::1]:546")), Some(Reason::Default));
+    assert_eq!(bench.say(&udp(Ingress, "[2001:db8::2]:547", "[fe80::1]:546")), None, "a relay's address is as it is");
+    assert_eq!(bench.say(&udp(Egress, "[2001:db8::1]:546", "[ff02::1:2]:547")), Some(Reason::Default));
 }
 
 #[test]

@@ -77,8 +77,10 @@ fn a_flow_stays_half_open_until_the_opener_acknowledges_the_syn_ack() {
     let mut bench = Bench::both(web(), vec![]);
     bench.say(&tcp(Ingress, CLIENT, SERVER, SYN, 100, 0));
     bench.say(&tcp(Egress, SERVER, CLIENT, SYN | ACK, 500, 101));
-    assert_eq!(bench.say(&tcp(Ingress, CLIENT, SERVER, ACK, 101, 7)), None);
-    assert_eq!((bench.conntrack.half_open().count(), bench.conntrack.connections().count()), (1, 0));
+    for blind in [7, 501 + 65_536, 1 << 30] {
+        assert_eq!(bench.say(&tcp(Ingress, CLIENT, SERVER, ACK, 101, blind)), None);
+        assert_eq!((bench.conntrack.half_open().count(), bench.conntrack.connections().count()), (1, 0));
+    }
     assert_eq!(bench.say(&tcp(Ingress, CLIENT, SERVER, ACK, 101, 501)), None);
     assert_eq!((bench.conntrack.half_open().count(), bench.conntrack.connections().count()), (0, 1));
 }
@@ -106,7 +108,11 @@ fn a_reset_proves_nothing_by_an_acknowledgement_that_its_own_side_has_sent() {
 fn a_reset_nearly_in_sequence_is_believed_until_either_side_goes_on() {
     for (hook, source, destination) in [(Egress, SERVER, CLIENT), (Ingress, CLIENT, SERVER)] {
         let mut bench = established();
-        assert_eq!(bench.say(&tcp(Egress, SERVER, CLIENT, RST, 777, 0)), None);
+        for blind in [tcp(Egress, SERVER, CLIENT, RST, 777, 0), tcp(Egress, SERVER, CLIENT, RST | ACK, 777, 101 + 65_536)] {
+            assert_eq!(bench.say(&blind), None);
+            assert_eq!(state(&bench), [FlowState::Established], "whoever gives up a connection knows both numbers");
+        }
+        assert_eq!(bench.say(&tcp(Egress, SERVER, CLIENT, RST | ACK, 777, 101 + 300)), None);
         assert_eq!(state(&bench), [FlowState::Closing]);
         bench.say(&tcp(Ingress, CLIENT, SERVER, SYN, 9000, 0));
         assert_eq!(state(&bench), [FlowState::Closing], "a SYN begins nothing anew");

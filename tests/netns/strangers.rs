@@ -1,0 +1,71 @@
+//! What somebody can do who knows the addresses and ports of others and sees none of their packets.
+
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use netpol_tests::net::LEFT_MAC;
+use netpol_tests::packet_l4::addr;
+use netpol_tests::policy::{VERSION, allow_port, policy};
+use netpol_tests::sock::{self, Connection};
+use netpol_tests::wire::Sender;
+use netpol_tests::{Bench, Net, Packet, wait};
+
+const SERVER: &str = "10.1.0.1:80";
+
+/// Whoever sends it with a wrong checksum is answered by nobody.
+fn unanswered(packet: &Packet) -> Vec<u8> {
+    packet.clone().edit(|body| body[16] ^= 0x55).to_mac(LEFT_MAC).frame()
+}
+
+fn web(conntrack: &str) -> String {
+    let keys = format!("{VERSION}[daemon.conntrack]\nadopt_existing = false\n{conntrack}\n");
+    policy("web", "default_action = { ingress = \"deny\", egress = \"deny\" }").replacen(VERSION, &keys, 1)
+        + &allow_port("web", "tcp", 80).replace("[[rule]]", "[[policy.ingress]]")
+}
+
+/// Forged sources see no SYN-ACK, so they guess what it said.
+#[test]
+fn handshakes_of_forged_sources_fill_no_table_of_connections() {
+    let Some(net) = Net::new() else { return };
+    net.dut.ip("route add 10.3.0.0/16 via 10.1.0.2 dev left");
+    net.dut.sysctl("ipv4/tcp_max_syn_backlog", "4096");
+    let to = addr(SERVER);
+    let listener = sock::listen(&net.dut, to);
+    listener.set_nonblocking(true).expect("non-blocking");
+    let Some(bench) = Bench::start_in(net, &web("max_entries = 1024\nmax_half_open = 4096")) else { return };
+    let sender = Sender::open(&bench.net.src, "eth0");
+    for host in 0..1500_u16 {
+        let from = SocketAddr::from(([10, 3, (host >> 8) as u8, host as u8], 4000));
+        sender.send(&Packet::tcp(from, to, 2, 7000, 0).to_mac(LEFT_MAC).frame());
+        // The SYN-ACK is on its way.
+        std::thread::sleep(Duration::from_micros(300));
+        for quarter in 0..4_u32 {
+            sender.send(&unanswered(&Packet::tcp(from, to, 0x10, 7001, quarter << 30)));
+        }
+    }
+    assert_eq!(bench.cli().drops("conntrack_full"), 0);
+    let client = || bench.net.src.run(|| TcpStream::connect_timeout(&to, Duration::from_secs(3)));
+    let _client = client().expect("a client connects");
+    let accepted = || listener.accept().ok().filter(|(_, peer)| peer.ip() == IpAddr::from([10, 1, 0, 2]));
+    assert!(wait::poll(Duration::from_secs(10), accepted).is_some(), "and is served");
+}
+
+#[test]
+fn resets_for_all_places_of_the_sequence_end_no_idle_connection() {
+    let Some(net) = Net::new() else { return };
+    let to = addr(SERVER);
+    let listener = sock::listen(&net.dut, to);
+    let Some(bench) = Bench::start_in(net, &web("tcp_fin = \"1s\"")) else { return };
+    let mut connection = Connection::open(&bench.net.src, &listener, to).expect("a connection");
+    assert!(connection.lives());
+    let from = connection.client.local_addr().expect("an address");
+    let sender = Sender::open(&bench.net.src, "eth0");
+    for place in 0..65_536_u32 {
+        sender.send(&unanswered(&Packet::tcp(from, to, 4, place << 16, 0)));
+    }
+    for (place, acknowledged) in (0..256_u32).flat_map(|place| [(place << 24, 0), (place << 24, 1 << 31)]) {
+        sender.send(&unanswered(&Packet::tcp(from, to, 0x14, place, acknowledged)));
+    }
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(connection.lives());
+}
