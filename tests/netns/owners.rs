@@ -160,3 +160,46 @@ fn two_engines_with_one_name_are_both_under_policy() {
         assert!(passes(&net, container, f, 53) && is_refused(&net, container, f, 54), "{f:?}, {}", container.link);
     }
 }
+
+/// Makes the daemon look at all interfaces: another one comes and goes.
+fn look_again(net: &Net) {
+    std::thread::sleep(LOOKS);
+    net.dut.ip("link add other7 type veth peer name other8");
+    std::thread::sleep(LOOKS);
+    net.dut.ip("link del other7");
+}
+
+/// Without any privilege: a user and a network namespace of its own, while its children stay where they were.
+#[test]
+fn container_whose_first_process_leaves_its_network_stays_under_policy() {
+    let Some((_daemon, host, net)) = world("container = \"shop\"") else { return };
+    let network = Container::start(&host, &net, Engine::Docker, &id(1), "veth-shop", 22);
+    let inside = format!("--net=/proc/{}/ns/net", network.process.id());
+    let go = net.scratch("go");
+    // It is called as the sleeping process that it becomes.
+    let leave = "setpriv --reuid 65534 --regid 65534 --clear-groups unshare --user --net sleep 600";
+    let script = format!("echo sleep > /proc/$$/comm; until [ -e {} ]; do sleep 0.1; done; exec {leave}", go.display());
+    let shop = host.process(&net, &["nsenter", &inside, "sh", "-c", &script], &format!("docker-{}.scope", id(2)));
+    host.tell(Engine::Docker, "shop", &id(2), shop.id());
+    enforced(&net, &network, "told");
+    let before = std::fs::read_link(format!("/proc/{}/ns/net", shop.id())).expect("its network");
+    std::fs::write(go, "").expect("a file");
+    let left = || std::fs::read_link(format!("/proc/{}/ns/net", shop.id())).is_ok_and(|now| now != before);
+    wait::until("it has left", PATIENCE, left);
+    look_again(&net);
+    enforced(&net, &network, "its first process has left");
+}
+
+/// With CAP_NET_ADMIN in its own network (machines, `--cap-add NET_ADMIN`).
+#[test]
+fn container_that_moves_its_end_into_a_nested_network_stays_under_policy() {
+    let Some((_daemon, host, net)) = world("container = \"shop\"") else { return };
+    let shop = Container::start(&host, &net, Engine::Docker, &id(1), "veth-shop", 22);
+    host.tell(Engine::Docker, "shop", &id(1), shop.process.id());
+    enforced(&net, &shop, "told");
+    let from = format!("--net=/proc/{}/ns/net", shop.process.id());
+    let nested = host.process(&net, &["nsenter", &from, "unshare", "--net"], "nested");
+    shop.inside.ip(&format!("link set eth0 netns {}", nested.id()));
+    look_again(&net);
+    assert_eq!(covered(&net), ["veth-shop"]);
+}

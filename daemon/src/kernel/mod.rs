@@ -58,7 +58,7 @@ mod watch;
 pub(crate) mod witness;
 mod writers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -81,7 +81,7 @@ pub use writers::is_written;
 
 use crate::compile::routes::{Held, ReversePaths};
 use crate::compile::ruleset::{LinkFacts, Ruleset};
-use crate::owners::Claim;
+use crate::owners::{Claim, Holdings};
 use crate::plan::observed::{GenerationWord, TcAttachment};
 use crate::plan::{self, Action, Observed};
 use crate::policy::model::Owner;
@@ -180,15 +180,24 @@ impl Kernel {
     }
 
     /// The interfaces of this network namespace that programs of ours can judge: those that carry Ethernet or bare IP.
-    /// `claims` says how the interfaces of each owner are found.
-    pub fn links(&self, claims: &BTreeMap<Owner, Claim>) -> Result<Vec<LinkFacts>> {
-        let interfaces = links::list()?;
-        let mut facts = links::facts(&interfaces);
-        for (owner, claim) in claims {
-            let owned = netns::claimed(&interfaces, claim)?;
+    /// `owned`: whose they are ([`Kernel::owned`]).
+    pub fn links(&self, owned: &BTreeMap<Owner, BTreeSet<u32>>) -> Result<Vec<LinkFacts>> {
+        let mut facts = links::facts(&links::list()?);
+        for (owner, owned) in owned {
             facts.iter_mut().filter(|fact| owned.contains(&fact.ifindex)).for_each(|fact| fact.owners.push(owner.clone()));
         }
         Ok(facts)
+    }
+
+    /// The interfaces of owners, by index, where `claims` says how they are found; and those of `holdings` that they had before.
+    pub fn owned(&self, claims: &BTreeMap<Owner, Claim>, holdings: &mut Holdings) -> Result<BTreeMap<Owner, BTreeSet<u32>>> {
+        if claims.is_empty() {
+            return Ok(holdings.keep(claims, BTreeMap::new(), &BTreeSet::new()));
+        }
+        let interfaces = links::list()?;
+        let found = claims.iter().map(|(owner, claim)| Ok((owner.clone(), netns::claimed(&interfaces, claim)?)));
+        let found = found.collect::<Result<BTreeMap<_, _>>>()?;
+        Ok(holdings.keep(claims, found, &interfaces.keys().copied().collect()))
     }
 
     /// Names of the interfaces of this namespace that no program of ours can judge, and why. Where the kernel has the guard, it closes

@@ -2,11 +2,13 @@
 //! with each interface whose other end is there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::os::fd::AsRawFd;
 
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use super::bpf;
-use super::error::Result;
+use super::error::{Error, Result};
 use super::links::Interface;
 use super::netlink::{Netlink, attributes, push_attribute};
 use crate::owners::Claim;
@@ -15,6 +17,7 @@ const RTM_GETNSID: u16 = 90;
 /// `NETNSA_NSID` of linux/net_namespace.h.
 const NETNSA_NSID: u16 = 1;
 const NETNSA_PID: u16 = 2;
+const NETNSA_FD: u16 = 3;
 
 /// Devices that are one end of a link to a container. Others (a tunnel, a VLAN device) can be made of something in another namespace
 /// too, and are the host's own.
@@ -28,22 +31,27 @@ pub fn claimed(interfaces: &BTreeMap<u32, Interface>, claim: &Claim) -> Result<B
     let named = claim.interfaces.iter().filter_map(|index| interfaces.get(index));
     let named = named.filter(|link| is_end(link) || TAPS.contains(&link.kind.as_str()));
     let mut owned: BTreeSet<u32> = named.map(|link| link.ifindex).collect();
+    let mut numbers = BTreeSet::new();
     for process in &claim.processes {
-        owned.extend(leading_to(interfaces.values().filter(is_end), *process)?);
+        numbers.extend(number(NETNSA_PID, *process)?);
     }
+    for path in &claim.networks {
+        // One that is gone leads nowhere.
+        let Ok(file) = File::open(path) else { continue };
+        let descriptor =
+            u32::try_from(file.as_raw_fd()).map_err(|cause| Error::Inconsistent(format!("a descriptor is negative: {cause}")))?;
+        numbers.extend(number(NETNSA_FD, descriptor)?);
+    }
+    let leads_there = |link: &&Interface| link.peer_namespace.is_some_and(|number| numbers.contains(&number));
+    owned.extend(interfaces.values().filter(is_end).filter(leads_there).map(|link| link.ifindex));
     Ok(owned)
 }
 
-/// Those whose other end is in the network namespace of a process. None where the process is gone, or where its namespace is ours.
-fn leading_to<'a>(interfaces: impl Iterator<Item = &'a Interface>, process: u32) -> Result<Vec<u32>> {
-    let Some(number) = number(process)? else { return Ok(Vec::new()) };
-    Ok(interfaces.filter(|link| link.peer_namespace == Some(number)).map(|link| link.ifindex).collect())
-}
-
-/// The number of a process's network namespace, as seen from here; `None` = it has none (no interface leads there), or no process.
-fn number(process: u32) -> Result<Option<i32>> {
+/// The number of a network namespace, as seen from here: that of a process, or of an open file. `None` = it has none (it is our own, or no
+/// interface leads there), or there is no such process, or the file is none of a namespace.
+fn number(by: u16, what: u32) -> Result<Option<i32>> {
     let mut body = vec![0; 4]; // struct rtgenmsg, padded
-    push_attribute(&mut body, NETNSA_PID, &process.to_ne_bytes());
+    push_attribute(&mut body, by, &what.to_ne_bytes());
     match Netlink::open(NETLINK_ROUTE, "rtnetlink")?.get(RTM_GETNSID, &body, "network namespace", number_in) {
         Err(error) if matches!(bpf::errno(&error), libc::ESRCH | libc::ENOENT | libc::EINVAL) => Ok(None),
         answered => answered,
@@ -97,6 +105,8 @@ mod tests {
         let index = |name: &str| interfaces.values().find(|link| link.name == name).unwrap().ifindex;
         let by_process = Claim { processes: [process].into(), ..Claim::default() };
         assert_eq!(claimed(&interfaces, &by_process).unwrap(), [index("outside")].into());
+        let by_file = Claim { networks: [format!("/proc/{process}/ns/net").into()].into(), ..Claim::default() };
+        assert_eq!(claimed(&interfaces, &by_file).unwrap(), [index("outside")].into());
         let by_index = Claim { interfaces: [index("other0"), index("lo"), 4711].into(), ..Claim::default() };
         assert_eq!(claimed(&interfaces, &by_index).unwrap(), [index("other0")].into(), "loopback is nobody's");
     }
@@ -104,8 +114,12 @@ mod tests {
     #[test]
     fn no_interface_leads_to_our_own_namespace_or_to_a_process_that_is_gone() {
         let interfaces = links::list().unwrap();
-        assert!(leading_to(interfaces.values(), std::process::id()).unwrap().is_empty());
-        assert!(leading_to(interfaces.values(), 0x7fff_fff0).unwrap().is_empty());
+        for process in [std::process::id(), 0x7fff_fff0] {
+            let claim = Claim { processes: [process].into(), ..Claim::default() };
+            assert!(claimed(&interfaces, &claim).unwrap().is_empty(), "{process}");
+        }
+        let networks = ["/proc/self/ns/net", "/proc/self/ns/mnt", "/etc/passwd", "/nowhere"].map(Into::into).into();
+        assert!(claimed(&interfaces, &Claim { networks, ..Claim::default() }).unwrap().is_empty());
     }
 
     #[test]

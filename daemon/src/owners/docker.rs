@@ -20,6 +20,15 @@ struct Config {
     name: String,
     #[serde(rename = "State")]
     state: State,
+    #[serde(rename = "NetworkSettings", default)]
+    network: Network,
+}
+
+#[derive(Deserialize, Default)]
+struct Network {
+    /// The network namespace's file.
+    #[serde(rename = "SandboxKey", default)]
+    path: String,
 }
 
 #[derive(Deserialize)]
@@ -34,10 +43,14 @@ pub(super) fn running(roots: &Roots, found: &mut Running) {
     let directories = fs::read_dir(roots.path(CONTAINERS)).into_iter().flatten().flatten();
     for directory in directories.map(|entry| entry.path()) {
         let Some((id, config)) = read(&directory) else { continue };
+        let name = config.name.trim_start_matches('/');
+        if !found.wants(name) {
+            continue;
+        }
         let task = |base: &str| process::in_file(&roots.path(base).join(&id).join("init.pid"));
         let told = config.state.running.then_some(config.state.pid);
         for process in TASKS.into_iter().filter_map(task).chain(told).filter(|process| process::carries(roots, *process, &id)) {
-            found.add(config.name.trim_start_matches('/'), process);
+            found.add(roots, name, process, Some(&config.network.path));
         }
     }
 }

@@ -22,5 +22,5 @@ pub(super) fn claim(roots: &Roots, name: &str) -> Option<Claim> {
     }
     let interfaces = value("NETIF").unwrap_or_default().split_whitespace().filter_map(|index| index.parse().ok()).collect();
     let processes = Some(leader).filter(|leader| process::is_of(roots, *leader, &unit)).into_iter().collect();
-    Some(Claim { interfaces, processes }).filter(|claim| *claim != Claim::default())
+    Some(Claim { interfaces, processes, ..Claim::default() }).filter(|claim| *claim != Claim::default())
 }

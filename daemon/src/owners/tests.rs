@@ -52,10 +52,13 @@ fn machine_is_known_by_machined_and_its_leader_where_that_proves_itself() {
     in_group(root.path(), 77, "system.slice/cron.service");
     assert_eq!(claim(root.path(), OwnerKind::Machine, "web"), Some(hidden), "another process has the number");
     in_group(root.path(), 77, "machine.slice/machine-my\\x2dweb.scope/payload");
-    let whole = Claim { interfaces: [5, 9].into(), processes: [77].into() };
+    let whole = Claim { interfaces: [5, 9].into(), processes: [77].into(), ..Claim::default() };
     assert_eq!(claim(root.path(), OwnerKind::Machine, "web"), Some(whole));
     write(root.path(), "run/systemd/machines/web", &state(""));
-    assert_eq!(claim(root.path(), OwnerKind::Machine, "web"), Some(Claim { interfaces: [].into(), processes: [77].into() }));
+    assert_eq!(
+        claim(root.path(), OwnerKind::Machine, "web"),
+        Some(Claim { interfaces: [].into(), processes: [77].into(), ..Claim::default() })
+    );
     write(root.path(), "run/systemd/machines/web", &state("NETIF=5\nUID=1000\n"));
     assert_eq!(claim(root.path(), OwnerKind::Machine, "web"), None, "a user's");
     assert_eq!(claim(root.path(), OwnerKind::Machine, "other"), None);
@@ -156,4 +159,45 @@ fn directories_are_those_that_are_there_and_those_on_the_way() {
     ] {
         assert!(seen().contains(&root.path().join(path)), "{path}");
     }
+}
+
+/// What the first process does to its own network namespace changes nothing: the engine has written down which one it made.
+#[test]
+fn network_that_the_engine_made_is_known_by_its_file() {
+    let networks = |root: &Path| -> Vec<PathBuf> {
+        let claim = claim(root, OwnerKind::Container, "web").unwrap_or_default();
+        claim.networks.into_iter().map(|path| path.strip_prefix(root).unwrap().into()).collect()
+    };
+    let root = tempfile::tempdir().unwrap();
+    in_group(root.path(), 4711, &format!("docker/{ID}"));
+    for (path, believed) in [
+        ("/run/docker/netns/5f1bb0e7b0a9", true),
+        ("/var/run/docker/netns/default", true),
+        ("/run/docker/netns/../../user/1000/net", false),
+        ("/run/docker/netns/", false),
+        ("/proc/1/ns/net", false),
+        ("", false),
+    ] {
+        let text = format!(r#"{{"Name":"/web","State":{{"Running":true,"Pid":4711}},"NetworkSettings":{{"SandboxKey":"{path}"}}}}"#);
+        write(root.path(), &format!("var/lib/docker/containers/{ID}/config.v2.json"), &text);
+        let expected: Vec<PathBuf> = if believed { vec![path.trim_start_matches('/').into()] } else { vec![] };
+        assert_eq!(networks(root.path()), expected, "{path}");
+    }
+    let root = tempfile::tempdir().unwrap();
+    podman(root.path(), "overlay", "containers.json", 815);
+    in_group(root.path(), 815, &format!("machine.slice/libpod-{ID}.scope"));
+    assert_eq!(networks(root.path()), [] as [PathBuf; 0], "no configuration");
+    let text = r#"{"linux":{"namespaces":[{"type":"pid"},{"type":"network","path":"/run/netns/netns-1"}]}}"#;
+    write(root.path(), &format!("var/lib/containers/storage/overlay-containers/{ID}/userdata/config.json"), text);
+    assert_eq!(networks(root.path()), [PathBuf::from("run/netns/netns-1")]);
+}
+
+#[test]
+fn strange_entry_of_a_list_hides_no_other_container() {
+    let root = tempfile::tempdir().unwrap();
+    podman(root.path(), "overlay", "containers.json", 815);
+    in_group(root.path(), 815, &format!("machine.slice/libpod-{ID}.scope"));
+    let text = format!(r#"[{{"id":"a","names":null}},{{"names":["b"]}},7,{{"id":"{ID}","names":["web"]}}]"#);
+    write(root.path(), "var/lib/containers/storage/overlay-containers/containers.json", &text);
+    assert_eq!(processes(root.path(), "web"), [815]);
 }

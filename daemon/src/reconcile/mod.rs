@@ -34,7 +34,7 @@ pub use refusal::{Kind, Refusal};
 
 use crate::compile::ruleset::Ruleset;
 use crate::kernel::{self, Kernel, Outcome};
-use crate::owners::{self, Claim, Roots};
+use crate::owners::{self, Claim, Holdings, Roots};
 use crate::plan::observed::TcAttachment;
 use crate::plan::{self, Action};
 use crate::policy::model::{Owner, PolicySet, ReloadMode};
@@ -100,6 +100,8 @@ pub struct Reconciler {
     rolled_back: Option<[u8; 32]>,
     /// Digest of what the last daemon left on trial, until the kernel has been asked whether it knows.
     left_on_trial: Option<[u8; 32]>,
+    /// What containers and machines were found to have.
+    holdings: Holdings,
     /// Warnings of the last execution.
     warnings: Vec<String>,
     /// Why the ruleset that is live is not the one kept as the last good.
@@ -135,6 +137,7 @@ impl Reconciler {
             former: None,
             rolled_back: None,
             left_on_trial: None,
+            holdings: Holdings::default(),
             warnings: Vec::new(),
             not_kept: None,
             metrics_trouble: None,
@@ -314,7 +317,8 @@ impl Reconciler {
             }
         }
         let claims = owners::claims(&Roots::default(), &owners::named(&candidate.policies));
-        let links = kernel.links(&claims)?;
+        let owned = kernel.owned(&claims, &mut self.holdings)?;
+        let links = kernel.links(&owned)?;
         let known = self.live.as_ref().and_then(|live| live.compiled(&candidate, &links));
         let (ruleset, closed) = match known {
             Some(ruleset) => (ruleset, self.closed.clone()),

@@ -120,7 +120,6 @@ fn types() -> Vec<Row> {
         let want6 = match kind {
             0..=127 | 129 | 140 => "no_connection",
             137 => "icmp_redirect",
-            130..=132 | 143 => "ok",
             _ => "default",
         };
         // From further away than a neighbour may be.
