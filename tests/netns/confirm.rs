@@ -251,3 +251,22 @@ fn trial_after_a_detach_returns_to_nothing() {
     bench.cli().run(&["confirm"]).expect(DONE);
     assert!(open(&bench, 1000) && !open(&bench, 2000), "confirmed");
 }
+
+/// `rollback`, the files are put back, `rollback` once more: it goes back and forth, and the last good ruleset is never lost.
+#[test]
+fn second_rollback_returns_and_there_is_a_last_good_ruleset_at_the_next_boot() {
+    let Some(mut bench) = Bench::start(&by_hand(1000)) else { return };
+    bench.net.write(FILE, &by_hand(2000));
+    bench.cli().run(&["apply"]).expect(DONE);
+    bench.cli().run(&["rollback"]).expect(DONE);
+    bench.net.write(FILE, &by_hand(1000));
+    bench.cli().run(&["apply"]).expect(DONE);
+    assert!(open(&bench, 1000) && !open(&bench, 2000));
+    bench.cli().run(&["rollback"]).expect(DONE);
+    let live = if open(&bench, 1000) { 1000 } else { 2000 };
+    bench.daemon.kill();
+    residue::remove_tree(&bench.net.bpffs());
+    bench.net.write(FILE, "version = 1\n[[policy]]\n");
+    bench.daemon = Daemon::start(&bench.net);
+    assert!(open(&bench, live), "{live} ran last and was good");
+}

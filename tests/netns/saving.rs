@@ -5,6 +5,8 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use netpol_tests::policy::{allow_port, arriving};
@@ -278,4 +280,34 @@ fn files_added_and_removed_are_enforced() {
     bench.net.remove("20-more.toml");
     wait::until("one file", Duration::from_secs(5), || !bench.arrives(&udp_to(Family::V4, 2000)));
     assert!(bench.arrives(&udp_to(Family::V4, 1000)));
+}
+
+/// Lists may lie where others write, too: what is open there for long is no list that is being written.
+#[test]
+fn log_that_is_never_closed_beside_a_list_holds_back_no_reload_for_long() {
+    let Some(net) = Net::new() else { return };
+    let directory = net.scratch("lists");
+    fs::create_dir(&directory).expect("a directory");
+    fs::write(directory.join("bad.txt"), "192.0.2.1\n").expect("a list");
+    let set = format!("[[set]]\nname = \"bad\"\nfiles = [\"{}\"]\n", directory.join("bad.txt").display());
+    let text = |port| arriving(&allow_port("one", "udp", port)) + "[policy.xdp]\ndeny_sets = [\"bad\"]\n" + &set;
+    let Some(bench) = Bench::start_in(net, &text(1000)) else { return };
+    let ended = AtomicBool::new(false);
+    let log = directory.join("app.log");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut file = fs::File::create(&log).expect("a log");
+            while !ended.load(Ordering::Relaxed) {
+                file.write_all(b"a line\n").expect("a line");
+                thread::sleep(Duration::from_millis(100));
+            }
+        });
+        thread::sleep(Duration::from_secs(1));
+        bench.net.write("10-test.toml", &text(1001));
+        let live = wait::poll(Duration::from_secs(20), || bench.arrives(&udp_to(Family::V4, 1001)).then_some(()));
+        bench.net.write("10-test.toml", &text(1002));
+        let again = wait::poll(Duration::from_secs(5), || bench.arrives(&udp_to(Family::V4, 1002)).then_some(()));
+        ended.store(true, Ordering::Relaxed);
+        assert_eq!((live, again), (Some(()), Some(())), "at first after a while, then at once");
+    });
 }

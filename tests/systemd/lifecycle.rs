@@ -82,6 +82,13 @@ fn stop_takes_the_firewall_off_where_the_policy_says_so_and_the_journal_tells() 
     assert!(sent > 100 && got == 0, "a restart is no stop: {got} of {sent} denied datagrams");
     assert!(machine.journal().contains("the kernel goes on enforcing generation 1 (this is a restart)"), "{}", machine.journal());
     enforced(&machine, "restarted");
+    let denied = machine.flood_of_denied(55);
+    let process = machine.property("MainPID");
+    machine.must(&["systemctl", "kill", "--signal=TERM", "netpol-ebpf.service"]);
+    let is_back = || machine.property("ActiveState") == "active" && machine.property("MainPID") != process;
+    wait::until("systemd starts it again", Duration::from_secs(30), is_back);
+    let (sent, got) = denied.end();
+    assert!(sent > 100 && got == 0, "nor is a signal: {got} of {sent} denied datagrams");
     machine.service("stop").expect(0);
     assert!(machine.arrives(Family::V4, 54), "open");
     assert!(machine.journal().contains("the firewall is OFF on left"), "{}", machine.journal());
@@ -147,4 +154,23 @@ fn boot_with_a_broken_policy_enforces_the_last_good_one_before_the_network_and_s
     let errors = machine.must(&["journalctl", "--no-pager", "-o", "cat", "-p", "err", "_SYSTEMD_UNIT=netpol-ebpf.service"]);
     assert!(errors.contains("the policy directory is refused: error: unknown value `alow`"), "{errors}");
     assert!(errors.contains("enforcing the last good ruleset"), "{errors}");
+}
+
+/// Whoever may list the runtime directory may not lock the daemon out of it.
+#[test]
+fn user_without_any_right_does_not_keep_the_daemon_from_starting() {
+    let Some(image) = Image::new() else { return };
+    image.policy("10-test.toml", &policy());
+    let machine = image.boot();
+    let lock = "use Fcntl qw(:DEFAULT :flock); my @held; while (1) { for my $path ('/run/netpol-ebpf', glob '/run/netpol-ebpf/*') { \
+                if (sysopen(my $file, $path, O_RDONLY)) { flock($file, LOCK_SH | LOCK_NB) and push @held, $file; } } select undef, undef, undef, 0.01; }";
+    machine.must(&["systemd-run", "--unit=nobodys", "--uid=65534", "perl", "-e", lock]);
+    std::thread::sleep(Duration::from_secs(1));
+    let process = machine.property("MainPID");
+    machine.must(&["kill", "-9", &process]);
+    let is_back =
+        || machine.property("ActiveState") == "active" && ![process.as_str(), "0"].contains(&machine.property("MainPID").as_str());
+    wait::until("systemd starts it again", Duration::from_secs(30), is_back);
+    assert_eq!(machine.property("NRestarts"), "1", "{}", machine.journal());
+    machine.must(&["systemctl", "stop", "nobodys"]);
 }

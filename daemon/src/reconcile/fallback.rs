@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use log::{error, warn};
+use rustix::fs::{CWD, RenameFlags};
 
 use super::{Candidate, Directories, Origin, check};
 use crate::policy;
@@ -55,7 +56,8 @@ fn former_good(directories: &Directories) -> PathBuf {
     directories.state.join("former-good.json")
 }
 
-/// After a roll-back from the content with that digest: what was before it is the last good ruleset again.
+/// After a roll-back from the content with that digest: what was before it is the last good ruleset again, and it is what another
+/// roll-back returns to.
 pub fn restore_former(directories: &Directories, left: [u8; 32]) {
     let (path, former) = (last_good(directories), former_good(directories));
     if !Snapshot::load(&path).is_ok_and(|kept| kept.digest() == left) {
@@ -67,7 +69,9 @@ pub fn restore_former(directories: &Directories, left: [u8; 32]) {
         fs::remove_file(&path).unwrap_or_else(|error| warn!("{}: {error}", path.display()));
         return;
     }
-    if let Err(error) = fs::rename(former, &path) {
+    // Not every file system exchanges two names.
+    let exchanged = rustix::fs::renameat_with(CWD, &former, CWD, &path, RenameFlags::EXCHANGE).map_err(io::Error::from);
+    if let Err(error) = exchanged.or_else(|_cannot| fs::rename(&former, &path)) {
         warn!("{}: {error}", path.display());
     }
 }

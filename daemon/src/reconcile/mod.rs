@@ -295,7 +295,7 @@ impl Reconciler {
             return self.follow_former();
         }
         let Some(live) = &self.live else { return Ok(()) };
-        if live.origin != Origin::Directory && self.reload(false).is_ok() {
+        if live.origin != Origin::Directory && self.reloads_by_itself() && self.reload(false).is_ok() {
             return Ok(());
         }
         let Some(candidate) = self.live.as_ref().map(Live::candidate) else { return Ok(()) };

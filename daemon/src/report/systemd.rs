@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::io;
 use std::os::unix::net::UnixDatagram;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use log::warn;
@@ -31,13 +32,30 @@ fn send(states: &[NotifyState]) -> io::Result<()> {
     socket.send(text.as_bytes()).map(|_sent| ())
 }
 
-/// Every present selected interface is enforced, or a reload has ended. `false`: say it again, the service manager was busy.
+/// What was said last of being ready; empty = something else was said since.
+static SAID: Mutex<String> = Mutex::new(String::new());
+
+fn said() -> MutexGuard<'static, String> {
+    SAID.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Every present selected interface is enforced, or a reload has ended; what was said last is not repeated, however often interfaces
+/// change. `false`: say it again, the service manager was busy.
 pub fn ready(status: &str) -> bool {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)])
+    let mut said = said();
+    if *said == status {
+        return true;
+    }
+    let told = tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    if told {
+        status.clone_into(&mut said);
+    }
+    told
 }
 
 /// A reload begins (Type=notify-reload wants the monotonic time with it).
 pub fn reloading() {
+    said().clear();
     match NotifyState::monotonic_usec_now() {
         Ok(now) => _ = tell(&[NotifyState::Reloading, now]),
         Err(error) => warn!("no monotonic clock: {error}"),
@@ -46,6 +64,7 @@ pub fn reloading() {
 
 /// One line for `systemctl status`.
 pub fn status(text: &str) {
+    said().clear();
     _ = tell(&[NotifyState::Status(text)]);
 }
 

@@ -156,14 +156,19 @@ impl State {
                 Ok(message) => {
                     self.take(message);
                 }
-                Err(RecvTimeoutError::Timeout) if self.writers.is_empty() => return,
+                Err(RecvTimeoutError::Timeout) if !self.must_wait() => return,
                 Err(RecvTimeoutError::Timeout) => self.report_slow_writers(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            if self.writers.is_empty() && started.elapsed() > SETTLE_LIMIT {
+            if !self.must_wait() && started.elapsed() > SETTLE_LIMIT {
                 return;
             }
         }
+    }
+
+    /// Somebody is half-way. What has been open for long beside a list is a log rather than a list; the reader looks for itself.
+    fn must_wait(&self) -> bool {
+        self.writers.iter().any(|(path, since)| path.parent() == Some(&self.directory) || since.elapsed() <= SLOW)
     }
 
     /// A writer that keeps a file open holds back every reload: that must not stay unsaid. One that has closed it without our

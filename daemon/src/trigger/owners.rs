@@ -3,8 +3,10 @@
 //! Knows inotify and directories, not what the files say. Asks the kernel for finished writes and new names alone, so a container that
 //! writes a log is no event. What is missed here is seen by the look that comes every second anyway.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::mem::MaybeUninit;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -24,12 +26,13 @@ const SETTLE: Duration = Duration::from_millis(1);
 /// Where the kernel gives no inotify, or no thread.
 pub fn watch(notify: impl Fn() + Send + 'static) -> io::Result<()> {
     let inotify = inotify::init(CreateFlags::CLOEXEC)?;
-    renew(&inotify);
-    thread::Builder::new().name("owners".into()).spawn(move || listen(&inotify, &notify))?;
+    let mut told = BTreeSet::new();
+    renew(&inotify, &mut told);
+    thread::Builder::new().name("owners".into()).spawn(move || listen(&inotify, told, &notify))?;
     Ok(())
 }
 
-fn listen(inotify: &OwnedFd, notify: &dyn Fn()) {
+fn listen(inotify: &OwnedFd, mut told: BTreeSet<PathBuf>, notify: &dyn Fn()) {
     // What came before the watches.
     notify();
     let mut buffer = [MaybeUninit::uninit(); 1 << 14];
@@ -45,18 +48,19 @@ fn listen(inotify: &OwnedFd, notify: &dyn Fn()) {
         }
         thread::sleep(SETTLE);
         // First the watches, then the look: what comes into a new directory is seen by one or the other.
-        renew(inotify);
+        renew(inotify, &mut told);
         notify();
     }
 }
 
-/// Watches what is there now; a directory that is watched already stays so.
-fn renew(inotify: &OwnedFd) {
+/// Watches what is there now; a directory that is watched already stays so. Of one that cannot be watched it is `told` once.
+fn renew(inotify: &OwnedFd, told: &mut BTreeSet<PathBuf>) {
     let events = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::CLOSE_WRITE | WatchFlags::DELETE | WatchFlags::ONLYDIR;
     for directory in owners::directories(&Roots::default()) {
         match inotify::add_watch(inotify, &directory, events) {
             Ok(_) | Err(rustix::io::Errno::NOENT) => {}
-            Err(error) => warn!("{} is not watched, only looked at: {error}", directory.display()),
+            Err(error) if told.insert(directory.clone()) => warn!("{} is not watched, only looked at: {error}", directory.display()),
+            Err(_) => {}
         }
     }
 }

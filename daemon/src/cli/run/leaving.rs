@@ -1,5 +1,5 @@
-//! What the service manager is about to do when it ends this process: `on_stop = "detach"` is for a stop, not for a restart, which
-//! comes back at once, nor for a shutdown, where the interfaces are still up.
+//! What the service manager is about to do when it ends this process: `on_stop = "detach"` is for a stop that it was asked for, not for a
+//! restart or a signal, after which the daemon comes back at once, nor for a shutdown, where the interfaces are still up.
 //!
 //! Asks systemctl(1), for the question is put once in a daemon's life. Outside a systemd unit a stop is a stop.
 
@@ -61,7 +61,11 @@ fn reason(jobs: &str, unit: &str) -> Option<&'static str> {
     if has("shutdown.target", "start") {
         return Some("a shutdown");
     }
-    has(unit, "restart").then_some("a restart")
+    match (has(unit, "restart"), has(unit, "stop")) {
+        (true, _) => Some("a restart"),
+        (false, true) => None,
+        (false, false) => Some("a signal, and no stop that systemd was asked for"),
+    }
 }
 
 #[cfg(test)]
@@ -74,7 +78,8 @@ mod tests {
         assert_eq!(of("412 netpol-ebpf.service restart running\n"), Some("a restart"));
         assert_eq!(of("412 netpol-ebpf.service stop running\n"), None);
         assert_eq!(of("9 netpol-ebpf.service stop running\n7 shutdown.target start waiting\n"), Some("a shutdown"));
-        assert_eq!(of("412 other.service restart running\n"), None);
-        assert_eq!(of(""), None);
+        for jobs in ["412 other.service stop running\n", ""] {
+            assert_eq!(of(jobs), Some("a signal, and no stop that systemd was asked for"), "{jobs}");
+        }
     }
 }
