@@ -13,6 +13,8 @@ home=$(cd "$here/../.." && pwd)/target/kernels
 tools="sh bash ip tc bridge ss nft wg ethtool nsenter unshare mount umount sleep timeout nc kill kmod"
 
 work=$(mktemp -d "$home/image.XXXXXX")
+# The guest's root directory: not everybody in there is root.
+chmod 755 "$work"
 trap 'rm -rf "$work"' EXIT
 
 pack() { # FILE: what stands in $work

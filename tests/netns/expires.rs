@@ -1,15 +1,18 @@
 //! `expires`: until its moment a rule holds, from then on it does not, with a daemon and without one.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use netpol_tests::cli::{Cli, DONE};
+use netpol_tests::machine::patience;
 use netpol_tests::moment::{in_seconds, past};
 use netpol_tests::policy::{VERSION, arriving};
 use netpol_tests::sock::{self, Connection};
 use netpol_tests::{Bench, Daemon, Family, Hook, Net, Packet, Place};
 
-/// Long enough for a start on a busy machine.
-const LIFE: u64 = 6;
+/// Seconds that are long enough for a start on a busy machine.
+fn life() -> u64 {
+    patience(Duration::from_secs(6)).as_secs()
+}
 
 fn rule(id: &str, action: &str, more: &str) -> String {
     format!("[[rule]]\nid = \"{id}\"\naction = \"{action}\"\n{more}\n")
@@ -26,7 +29,7 @@ fn udp(f: Family, port: u16) -> Packet {
 #[test]
 fn rule_holds_until_its_moment_at_every_place() {
     let begin = SystemTime::now();
-    let moment = in_seconds(LIFE as i64);
+    let moment = in_seconds(life() as i64);
     let benches: Vec<(Place, Bench)> = Place::ALL
         .into_iter()
         .filter_map(|place| Some((place, Bench::start(&place.policy("p", &rule("short", "allow", &until(&moment))))?)))
@@ -36,7 +39,7 @@ fn rule_holds_until_its_moment_at_every_place() {
             assert!(bench.passes(place.hook, &udp(f, 1)), "{place:?} {f:?}: before");
         }
     }
-    past(begin, LIFE);
+    past(begin, life());
     for (place, bench) in &benches {
         for f in Family::BOTH {
             bench.refused(place.hook, "default", &udp(f, 2), &format!("{place:?}: a new flow afterwards"));
@@ -49,7 +52,7 @@ fn rule_holds_until_its_moment_at_every_place() {
 #[test]
 fn rule_expires_without_a_daemon_and_takes_its_flows_along() {
     let begin = SystemTime::now();
-    let moment = in_seconds(LIFE as i64);
+    let moment = in_seconds(life() as i64);
     let rules = rule("short", "allow", &format!("protocol = \"udp\"\n{}", until(&moment)))
         + &rule("web", "allow", &format!("protocol = \"tcp\"\ndestination = {{ ports = [80] }}\nexpires = \"{moment}\""))
         + &rule("ssh", "allow", "protocol = \"tcp\"\ndestination = { ports = [22] }");
@@ -65,7 +68,7 @@ fn rule_expires_without_a_daemon_and_takes_its_flows_along() {
     }
     bench.daemon.kill();
     assert!(cut.iter_mut().chain(&mut kept).all(Connection::lives), "before, without a daemon");
-    past(begin, LIFE);
+    past(begin, life());
     for f in Family::BOTH {
         assert!(!bench.arrives(&udp(f, 2)), "{f:?}: a new flow");
         assert!(!bench.arrives(&udp(f, 1)), "{f:?}: the flow that the rule had allowed");
@@ -80,7 +83,7 @@ fn rule_expires_without_a_daemon_and_takes_its_flows_along() {
 #[test]
 fn flow_that_another_rule_allows_too_goes_on() {
     let begin = SystemTime::now();
-    let moment = in_seconds(LIFE as i64);
+    let moment = in_seconds(life() as i64);
     let rules = rule("short", "allow", &until(&moment)) + &rule("after", "allow", "source = { nets = [\"10.1.0.2\"] }");
     let Some(bench) = Bench::with_rules(&rules) else { return };
     for hook in Hook::BOTH {
@@ -89,7 +92,7 @@ fn flow_that_another_rule_allows_too_goes_on() {
             assert!(bench.passes(hook, &udp(f, port)), "{f:?} {hook:?}: before");
         }
     }
-    past(begin, LIFE);
+    past(begin, life());
     for hook in Hook::BOTH {
         for f in Family::BOTH {
             let port = if hook == Hook::Ingress { 1 } else { 2 };
@@ -101,7 +104,7 @@ fn flow_that_another_rule_allows_too_goes_on() {
 #[test]
 fn denial_that_expires_leaves_the_rest() {
     let begin = SystemTime::now();
-    let moment = in_seconds(LIFE as i64);
+    let moment = in_seconds(life() as i64);
     let rules = rule("shut", "deny", &until(&moment)) + &rule("open", "allow", "");
     let Some(bench) = Bench::with_rules(&rules) else { return };
     for hook in Hook::BOTH {
@@ -109,7 +112,7 @@ fn denial_that_expires_leaves_the_rest() {
             bench.refused(hook, "rule", &udp(f, 1), "before");
         }
     }
-    past(begin, LIFE);
+    past(begin, life());
     for hook in Hook::BOTH {
         for f in Family::BOTH {
             assert!(bench.passes(hook, &udp(f, 1)), "{f:?} {hook:?}: afterwards");
@@ -120,7 +123,7 @@ fn denial_that_expires_leaves_the_rest() {
 #[test]
 fn established_keep_lets_the_flows_of_an_expired_rule_go_on() {
     let begin = SystemTime::now();
-    let moment = in_seconds(LIFE as i64);
+    let moment = in_seconds(life() as i64);
     let text = arriving(&rule("short", "allow", &until(&moment))).replacen(
         VERSION,
         &format!("{VERSION}[daemon.conntrack]\nestablished = \"keep\"\n"),
@@ -130,7 +133,7 @@ fn established_keep_lets_the_flows_of_an_expired_rule_go_on() {
     for f in Family::BOTH {
         assert!(bench.arrives(&udp(f, 1)));
     }
-    past(begin, LIFE);
+    past(begin, life());
     for f in Family::BOTH {
         assert!(bench.arrives(&udp(f, 1)), "{f:?}: kept");
         assert!(!bench.arrives(&udp(f, 2)), "{f:?}: but no new one");
@@ -159,10 +162,10 @@ fn rule_that_has_expired_at_the_start_is_a_warning_with_its_place() {
 #[test]
 fn warning_appears_when_a_rule_expires_under_a_running_daemon() {
     let begin = SystemTime::now();
-    let Some(bench) = Bench::start(&arriving(&rule("short", "allow", &until(&in_seconds(LIFE as i64))))) else { return };
+    let Some(bench) = Bench::start(&arriving(&rule("short", "allow", &until(&in_seconds(life() as i64))))) else { return };
     assert!(!bench.cli().warnings().contains("expired"), "{}", bench.cli().warnings());
-    past(begin, LIFE);
-    netpol_tests::wait::until("the warning", std::time::Duration::from_secs(5), || bench.cli().warnings().contains("expired"));
+    past(begin, life());
+    netpol_tests::wait::until("the warning", Duration::from_secs(5), || bench.cli().warnings().contains("expired"));
 }
 
 #[test]

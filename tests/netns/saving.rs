@@ -93,7 +93,7 @@ const WAYS: [Save; 30] = [
     ("vim without a backup", Some("vim"), |path, _, port| vim(path, port, "set nobackup nowritebackup")),
     ("nano", Some("nano"), |path, _, port| nano(path, port, "")),
     ("nano with a backup", Some("nano"), |path, _, port| nano(path, port, "-B")),
-    ("ed", Some("ed"), |path, _, port| with(port, &format!("printf ',{CHANGE}\\nw\\nq\\n' | ed -s '{}'", path.display()))),
+    ("ed", Some("ed"), |path, _, port| with(port, &format!("printf ',{CHANGE}\\nw\\nq\\n' | ed '{}' >/dev/null", path.display()))),
     ("sed -i", Some("sed"), |path, _, port| with(port, &format!("sed -i '{CHANGE}' '{}'", path.display()))),
     ("perl -i", Some("perl"), |path, _, port| with(port, &format!("perl -pi -e '{CHANGE}' '{}'", path.display()))),
     ("cp", Some("cp"), |path, text, _| from_elsewhere("cp", path, text)),
