@@ -10,7 +10,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 home=$(cd "$here/../.." && pwd)/target/kernels
 
 # What tests call by name. Everything else is busybox, which stands last in the guest's PATH.
-tools="sh bash ip tc bridge ss nft wg ethtool nsenter unshare mount umount sleep timeout nc kill kmod"
+tools="sh bash ip tc bridge ss nft wg ethtool nsenter unshare setpriv mount umount sleep timeout nc kill kmod"
 
 work=$(mktemp -d "$home/image.XXXXXX")
 # The guest's root directory: not everybody in there is root.

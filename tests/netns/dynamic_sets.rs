@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use netpol_tests::cli::{BAD, DONE, REFUSED};
 use netpol_tests::flood::Flood;
+use netpol_tests::machine::patience;
 use netpol_tests::policy::{VERSION, arriving};
 use netpol_tests::sock::{self, Connection};
 use netpol_tests::{Bench, Daemon, Family, Hook, Net, Packet, wait};
@@ -87,13 +88,15 @@ fn deletion_cuts_the_standing_connection() {
 #[test]
 fn timeout_ends_access_and_connection_with_no_daemon_there() {
     let Some(mut bench) = Bench::start(&friends("timeout = \"1h\"")) else { return };
-    bench.cli().run(&["set", "add", "friends", "10.1.0.2", "fd00:1::2", "--timeout", "4s"]).expect(DONE);
+    let life = patience(Duration::from_secs(4));
+    let lived = format!("{}s", life.as_secs());
+    bench.cli().run(&["set", "add", "friends", "10.1.0.2", "fd00:1::2", "--timeout", &lived]).expect(DONE);
     bench.cli().run(&["set", "add", "friends", "10.1.0.7"]).expect(DONE);
     let begin = Instant::now();
     let mut connections = Family::BOTH.map(|f| open(&bench, f));
     bench.daemon.kill();
     assert!(connections.iter_mut().all(Connection::lives) && bench.arrives(&from(Family::V4, 2)), "not over yet");
-    std::thread::sleep(Duration::from_millis(4100).saturating_sub(begin.elapsed()));
+    std::thread::sleep((life + Duration::from_millis(100)).saturating_sub(begin.elapsed()));
     for f in Family::BOTH {
         assert!(!bench.arrives(&from(f, 2)), "{f:?}: over");
     }
@@ -272,12 +275,13 @@ fn changed_list_on_trial_returns_by_itself() {
     let policy = friends("files = [\"l.txt\"]").replace("adopt_existing", "adopt_existing = false\n[daemon]\nreload = \"manual\"\n#");
     let Some(mut bench) = Bench::start_in(net, &policy) else { return };
     fs::write(&list, "10.1.0.3\nfd00:1::2\n").expect("a list");
-    bench.cli().run(&["apply", "--confirm", "4s"]).expect(DONE);
+    let trial = patience(Duration::from_secs(4));
+    bench.cli().run(&["apply", "--confirm", &format!("{}s", trial.as_secs())]).expect(DONE);
     bench.cli().run(&["set", "add", "friends", "10.1.0.7"]).expect(DONE);
     bench.daemon.kill();
     let on_trial = |bench: &Bench| [2, 3, 7].map(|host| bench.arrives(&from(Family::V4, host)));
     assert_eq!(on_trial(&bench), [false, true, true], "the changed list, and what was added");
-    std::thread::sleep(Duration::from_secs(5));
+    std::thread::sleep(trial + Duration::from_secs(1));
     assert_eq!(on_trial(&bench), [true, false, true], "the former list, and what was added");
     bench.daemon = Daemon::start(&bench.net);
     assert_eq!(on_trial(&bench), [true, false, true], "with a daemon again");

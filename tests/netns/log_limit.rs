@@ -29,7 +29,7 @@ fn lines(bench: &Bench, f: Family, port: u16, at_least: usize) -> usize {
 fn each_rule_and_each_default_logs_its_own_burst() {
     for place in Place::ALL {
         let Some(bench) = Bench::start(&text(place, "log = { rate = \"1/h\", burst = 4 }")) else { return };
-        let f = Family::V4;
+        let (f, before) = (Family::V4, bench.cli().warnings());
         for (port, passed) in [(1, 20), (2, 0), (3, 0)] {
             assert_eq!(bench.through(place.hook, &burst(f, port, 20)), passed, "{place:?} port {port}: verdicts know no log");
             assert_eq!(lines(&bench, f, port, 4), 4, "{place:?} port {port}: {}", bench.daemon.log());
@@ -37,7 +37,7 @@ fn each_rule_and_each_default_logs_its_own_burst() {
         let reasons = bench.cli().reasons();
         assert_eq!((reasons["rule"], reasons["default"], reasons.values().sum::<u64>()), (20, 20, 40), "{place:?}");
         assert_eq!((bench.cli().hits("yes"), bench.cli().hits("no")), (20, 20), "{place:?}: counters know no log");
-        assert_eq!(bench.cli().warnings(), "[]", "{place:?}: suppressed events are not lost ones");
+        assert_eq!(bench.cli().warnings(), before, "{place:?}: suppressed events are not lost ones");
     }
 }
 

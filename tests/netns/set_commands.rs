@@ -5,6 +5,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use netpol_tests::cli::{Answer, BAD, Cli, DONE, KERNEL, REFUSED};
+use netpol_tests::machine::patience;
 use netpol_tests::policy::{VERSION, arriving};
 use netpol_tests::{Bench, Family, Net, Packet};
 use serde_json::Value;
@@ -157,10 +158,12 @@ fn json_forms_carry_a_version_and_name_what_they_speak_of() {
 #[test]
 fn timeouts_are_taken_from_the_command_or_from_the_set() {
     let Some(bench) = start() else { return };
-    set(&bench, &["add", "live", "10.1.0.99", "fd00:1::63", "--timeout", "2s"]).expect(DONE);
+    let life = patience(Duration::from_secs(2));
+    let lived = format!("{}s", life.as_secs());
+    set(&bench, &["add", "live", "10.1.0.99", "fd00:1::63", "--timeout", &lived]).expect(DONE);
     set(&bench, &["add", "live", "10.1.0.100"]).expect(DONE);
     set(&bench, &["add", "hourly", "10.1.0.101"]).expect(DONE);
-    set(&bench, &["add", "hourly", "10.1.0.102", "--timeout", "2s"]).expect(DONE);
+    set(&bench, &["add", "hourly", "10.1.0.102", "--timeout", &lived]).expect(DONE);
     for host in 99..=102 {
         assert!(passes(&bench, Family::V4, host), "{host}");
     }
@@ -168,16 +171,16 @@ fn timeouts_are_taken_from_the_command_or_from_the_set() {
     let hourly = shown(&bench, "hourly");
     let line = hourly.lines().find(|line| line.contains("10.1.0.101")).unwrap_or_else(|| panic!("10.1.0.101: {hourly}"));
     assert!(line.split_whitespace().count() > 1, "says how long it lives: {line}");
-    sleep(Duration::from_millis(2600));
+    sleep(life + Duration::from_millis(600));
     for (host, expected) in [(99, false), (100, true), (101, true), (102, false)] {
         assert_eq!(passes(&bench, Family::V4, host), expected, "{host}");
     }
     assert!(!passes(&bench, Family::V6, 99));
     assert!(!shown(&bench, "live").contains("10.1.0.99"), "{}", shown(&bench, "live"));
-    set(&bench, &["add", "live", "10.1.0.99", "--timeout", "2s"]).expect(DONE);
-    sleep(Duration::from_millis(1000));
+    set(&bench, &["add", "live", "10.1.0.99", "--timeout", &lived]).expect(DONE);
+    sleep(life / 2);
     set(&bench, &["add", "live", "10.1.0.99", "--timeout", "1h"]).expect(DONE);
-    sleep(Duration::from_millis(1600));
+    sleep(life / 2 + Duration::from_millis(600));
     assert!(passes(&bench, Family::V4, 99), "added again: the life begins anew");
 }
 
