@@ -43,7 +43,7 @@ struct np_link_key {
 #define NP_LINK_WORKLOAD 0x01          /* endpoint = "workload" (else host) */
 #define NP_LINK_ICMPV6_ESSENTIAL 0x02
 #define NP_LINK_DHCP_CLIENT 0x04
-#define NP_LINK_ROUTER_ADVERTISEMENTS 0x08 /* the kernel's accept_ra is not 0 here */
+#define NP_LINK_ROUTER_ADVERTISEMENTS 0x08 /* the kernel's accept_ra is not 0 here, or a network manager listens itself */
 #define NP_LINK_XDP 0x10               /* our XDP program runs here: the per-packet deny-set look-up is not repeated at tc */
 #define NP_LINK_DROP_MALFORMED 0x20    /* policy.xdp.drop_malformed: refuse malformed arrivals even where ingress is not isolated */
 #define NP_LINK_DROP_FRAGMENTS 0x40    /* policy.xdp.drop_fragments: refuse every arriving fragment */

@@ -20,7 +20,7 @@ pub struct LinkFacts {
     pub name: String,
     /// What its frames begin with.
     pub device: DeviceKind,
-    /// The kernel's `accept_ra` is not 0 here.
+    /// The kernel's `accept_ra` is not 0 here, or a network manager listens itself.
     pub accepts_router_advertisements: bool,
     /// Containers and machines that it leads to, of those that policies name.
     pub owners: Vec<Owner>,

@@ -8,6 +8,7 @@ use std::fs;
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use super::error::Result;
+use super::managers;
 use super::netlink::{Netlink, attributes, u16_at, u32_at};
 use crate::compile::ruleset::{DeviceKind, LinkFacts};
 
@@ -114,7 +115,7 @@ pub fn facts(interfaces: &BTreeMap<u32, Interface>) -> Vec<LinkFacts> {
             ifindex: link.ifindex,
             name: link.name.clone(),
             device,
-            accepts_router_advertisements: accepts_router_advertisements(&link.name),
+            accepts_router_advertisements: accepts_router_advertisements(&link.name) || managers::manage(link.ifindex),
             owners: Vec::new(),
         })
         .collect()

@@ -30,6 +30,7 @@ mod libbpf;
 #[cfg(test)]
 pub(crate) mod lifecycle;
 mod links;
+mod managers;
 mod maps;
 mod mend;
 mod netlink;
