@@ -56,11 +56,11 @@ INLINE __u32 np_walk_options(struct np_state *st, __u32 size)
 
 INLINE __u32 np_parse_options(np_ctx *ctx, struct np_state *st, __u32 offset, __u32 size)
 {
-	/* The compiler knows these bounds, older verifiers do not. */
+	/* The compiler knows these bounds; older verifiers do not, or lose them on the stack: 1 to all of the buffer is what they see. */
 	size = FORGET(st->forgotten, size);
 	if (size < 4 || size > 40)
 		return NP_R_INTERNAL;
-	if (np_load(ctx, offset, st->buffer, size))
+	if (np_load(ctx, offset, st->buffer, MASKED(size - 1, sizeof(st->buffer) - 1) + 1))
 		return NP_R_UNREADABLE;
 	return np_walk_options(st, size);
 }

@@ -1,7 +1,7 @@
 //! `run`: the daemon's loop. Receives triggers, calls the reconciler, answers, tells systemd. One thing at a time.
 
-use std::fs::{self, File};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -82,10 +82,10 @@ pub(super) fn run(common: &Common, attach: Option<super::Attach>) -> anyhow::Res
 
 /// A directory that another daemon works in is not shared: its socket would be taken away.
 fn lock(directory: &Path) -> anyhow::Result<File> {
-    // Whoever may open a file may lock it: not the directory, which everybody may list.
+    // The directory itself, which takes no room. Whoever may open it may lock it: nobody but its owner (as in the unit).
     let open = || {
-        fs::create_dir_all(directory)?;
-        File::options().write(true).create(true).truncate(false).mode(0o600).open(directory.join("lock"))
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        File::open(directory)
     };
     let file = open().with_context(|| format!("cannot use {}", directory.display()))?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
