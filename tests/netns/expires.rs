@@ -11,7 +11,7 @@ use netpol_tests::{Bench, Daemon, Family, Hook, Net, Packet, Place};
 
 /// Seconds that are long enough for a start on a busy machine.
 fn life() -> u64 {
-    patience(Duration::from_secs(6)).as_secs()
+    patience(Duration::from_secs(8)).as_secs()
 }
 
 fn rule(id: &str, action: &str, more: &str) -> String {
