@@ -158,7 +158,7 @@ fn json_forms_carry_a_version_and_name_what_they_speak_of() {
 #[test]
 fn timeouts_are_taken_from_the_command_or_from_the_set() {
     let Some(bench) = start() else { return };
-    let life = patience(Duration::from_secs(2));
+    let life = patience(Duration::from_secs(4));
     let lived = format!("{}s", life.as_secs());
     set(&bench, &["add", "live", "10.1.0.99", "fd00:1::63", "--timeout", &lived]).expect(DONE);
     set(&bench, &["add", "live", "10.1.0.100"]).expect(DONE);
