@@ -126,7 +126,7 @@ fn established_keep_lets_the_flows_of_an_expired_rule_go_on() {
     let moment = in_seconds(life() as i64);
     let text = arriving(&rule("short", "allow", &until(&moment))).replacen(
         VERSION,
-        &format!("{VERSION}[daemon.conntrack]\nestablished = \"keep\"\n"),
+        &format!("{VERSION}[daemon.conntrack]\nestablished = \"keep\"\nudp = \"1h\"\n"),
         1,
     );
     let Some(bench) = Bench::start(&text) else { return };
