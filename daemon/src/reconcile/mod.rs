@@ -4,6 +4,7 @@
 //! start, fall back to the last good ruleset, or to failsafe entries alone. Never opens what was closed.
 
 mod answers;
+mod beginning;
 mod contested;
 #[cfg(test)]
 mod crash_tests;
@@ -149,68 +150,6 @@ impl Reconciler {
             neighbours: neighbours::Neighbours::default(),
             again: false,
         }
-    }
-
-    /// The first enforcement: the directory; where that is refused, the last good ruleset; where there is none, failsafe entries only.
-    ///
-    /// # Errors
-    /// Only when the kernel cannot be reached, or takes none of them: then nothing new is enforced, and what was pinned goes on.
-    pub fn start(&mut self) -> Result<(), Refusal> {
-        self.remember_trial();
-        if self.waits_for_apply() {
-            return Ok(());
-        }
-        let Err(refusal) = self.reload(false) else { return Ok(()) };
-        if self.kernel.is_none() && refusal.kind == Kind::Kernel {
-            return Err(refusal);
-        }
-        refusal.log(module_path!(), self.generation(), format_args!("the policy directory is refused: {}", refusal.text.trim_end()));
-        let stays_out = |candidate: &Candidate| self.rolled_back == Some(candidate.digest);
-        let candidates: Vec<Candidate> = fallback::candidates(&self.directories).into_iter().filter(|c| !stays_out(c)).collect();
-        let mut refused = refusal.kind;
-        for candidate in candidates {
-            let origin = candidate.origin;
-            // What goes on in the kernel is worth more than failsafe entries alone.
-            if refused == Kind::Kernel && origin == Origin::Failsafe && self.generation() != 0 {
-                continue;
-            }
-            match self.enforce(candidate, Contested::Close, None) {
-                Ok(()) => {
-                    error!("enforcing {} instead", origin.sentence());
-                    // From the directory after all: what was wrong stands among the closed interfaces, as long as it lasts.
-                    self.last_error = (origin != Origin::Directory).then_some(refusal.text);
-                    return Ok(());
-                }
-                Err(second) => {
-                    let line = format_args!("{} is refused too: {}", origin.sentence(), second.text.trim_end());
-                    second.log(module_path!(), self.generation(), line);
-                    if second.kind == Kind::Kernel {
-                        refused = Kind::Kernel;
-                    }
-                }
-            }
-        }
-        Err(Refusal { kind: refused, ..refusal })
-    }
-
-    /// With `reload = "manual"` only `apply` and a reload bring in what was saved: a daemon that comes back to what runs takes that up.
-    fn waits_for_apply(&mut self) -> bool {
-        let runs = kernel::inspect(&self.directories.bpffs).ok().flatten().is_some_and(|found| found.word.running != 0 && !found.pending);
-        if !runs || self.rolled_back.is_some() {
-            return false;
-        }
-        let good = fallback::last_good_candidate(&self.directories);
-        let Some(good) = good.filter(|good| good.policies.daemon.reload == ReloadMode::Manual) else { return false };
-        let saved = source::read(&self.directories.config, Trust::Own).ok().map(|mut snapshot| check(&mut snapshot, Origin::Directory));
-        if saved.is_some_and(|saved| saved.is_ok_and(|saved| saved.digest == good.digest)) {
-            return false;
-        }
-        // It is what the directory said when it was applied.
-        let taken_up = self.enforce(Candidate { origin: Origin::Directory, ..good }, Contested::Close, None);
-        if taken_up.is_ok() {
-            warn!("the policy directory has changed since it was applied; with reload = \"manual\" it waits for `netpol-ebpf apply`");
-        }
-        taken_up.is_ok()
     }
 
     /// Reads the directory and makes it live. `force`: also when the same content is live or was refused before.
