@@ -83,8 +83,9 @@ INLINE int np_is_doubtful(const struct np_flow *flow)
 /*
  * A RST closes the flow only if its sender can see the flow: its number is what the other side has acknowledged last (RFC 5961
  * section 3.2, in its strict form). What its own side is said to have sent proves nothing: whoever forges a RST forges that too.
- * One that follows data on its way has to acknowledge what its side has received, as stacks do that give up a connection: a
- * stranger has to guess both numbers. (The checksum is not asked: the host's challenge does not answer a segment with a wrong one.)
+ * One that follows data on its way has to acknowledge what its side has acknowledged, as stacks do that give up a connection. That
+ * keeps out who sprays resets alone. Who forges an acknowledgement first sets that number, too, and has 65,536 places left to try;
+ * with a wrong checksum, which is not asked, no challenge of the host answers him.
  */
 INLINE void np_reset_flow(struct np_flow *flow, const struct np_state *st, __u32 side)
 {

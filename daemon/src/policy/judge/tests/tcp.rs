@@ -110,7 +110,7 @@ fn a_reset_nearly_in_sequence_is_believed_until_either_side_goes_on() {
         let mut bench = established();
         for blind in [tcp(Egress, SERVER, CLIENT, RST, 777, 0), tcp(Egress, SERVER, CLIENT, RST | ACK, 777, 101 + 65_536)] {
             assert_eq!(bench.say(&blind), None);
-            assert_eq!(state(&bench), [FlowState::Established], "whoever gives up a connection knows both numbers");
+            assert_eq!(state(&bench), [FlowState::Established], "whoever gives up a connection repeats what it has acknowledged");
         }
         assert_eq!(bench.say(&tcp(Egress, SERVER, CLIENT, RST | ACK, 777, 101 + 300)), None);
         assert_eq!(state(&bench), [FlowState::Closing]);
