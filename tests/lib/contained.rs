@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::daemon::Daemon;
 use crate::family::Family;
-use crate::net::{Net, batch};
+use crate::net::{Net, await_link, batch};
 use crate::ns::Namespace;
 use crate::{residue, say, wait};
 
@@ -193,11 +193,8 @@ impl Container {
                  route add default via 10.{number}.0.1\nroute add default via fd00:{number:x}::1\n"
             ),
         );
-        // The kernel gives a link its queue some time after its carrier and loses what is sent before.
-        for (namespace, end) in [(&net.dut, link), (&inside, "eth0")] {
-            let is_up = || namespace.must("ip", &format!("link show dev {end}")).contains("state UP");
-            wait::until(&format!("{end} of a container is up"), Duration::from_secs(10), is_up);
-        }
+        await_link(&net.dut, link);
+        await_link(&inside, "eth0");
         Container { inside, process, link: link.to_owned(), net: number }
     }
 

@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use crate::ns::Namespace;
-use crate::{residue, say, sys};
+use crate::{residue, say, sys, wait};
 
 /// MAC address of the dut on the link to `src`.
 pub const LEFT_MAC: [u8; 6] = [2, 0, 0, 0, 1, 1];
@@ -84,6 +85,9 @@ impl Net {
         batch(&self.src, &end("left", dut, 1, "01:02", "01:01"));
         batch(&self.dst, &end("right", dut, 2, "02:02", "02:01"));
         batch(&self.dut, &(middle("left", 1, "01:01", "01:02") + &middle("right", 2, "02:01", "02:02")));
+        for (namespace, link) in [(&self.src, "eth0"), (&self.dst, "eth0"), (&self.dut, "left"), (&self.dut, "right")] {
+            await_link(namespace, link);
+        }
     }
 
     /// Directory of the policy files.
@@ -170,6 +174,12 @@ fn middle(link: &str, net: u8, own: &str, other: &str) -> String {
          neighbour add 10.{net}.0.2 lladdr 02:00:00:00:{other} dev {link}\n\
          neighbour add fd00:{net}::2 lladdr 02:00:00:00:{other} dev {link}\n"
     )
+}
+
+/// Waits until a link carries packets: the kernel gives it its queue some time after its carrier, and loses what is sent before.
+pub fn await_link(namespace: &Namespace, link: &str) {
+    let is_up = || namespace.must("ip", &format!("link show dev {link}")).contains("state UP");
+    wait::until(&format!("{link} of {} is up", namespace.name()), Duration::from_secs(10), is_up);
 }
 
 /// Runs many lines of `ip` in one process.

@@ -21,7 +21,7 @@ use netpol_ebpf::schema::render;
 use netpol_ebpf::source::Snapshot;
 use netpol_probes::abi;
 
-use crate::answers;
+use crate::answers::{self, Pace};
 use crate::audits::{self, Tally};
 use crate::count::{Count, Where};
 use crate::flows;
@@ -64,6 +64,8 @@ pub struct Bench {
     living: Living,
     /// What policies in audit mode would have denied in this stage.
     tally: Tally,
+    /// Of the answers to rejected frames.
+    pace: Pace,
     /// What was judged so far.
     pub count: Count,
     room: u32,
@@ -105,6 +107,7 @@ impl Bench {
             state: [pinned("connections"), pinned("half_open"), pinned("fragments"), pinned("buckets")],
             living: Living::new(),
             tally: Tally::new(),
+            pace: Pace::default(),
             count: Count::default(),
             kernel: Some(kernel),
             room,
@@ -171,6 +174,8 @@ impl Bench {
         let mut conntrack = Conntrack::default();
         self.living.begin(&mut conntrack);
         self.tally.clear();
+        // A mismatch leaves the frames before it uncounted.
+        self.counted = (0..).zip(&self.counted).map(|(index, _)| self.reasons.total(index)).collect();
         let mut said = Vec::new();
         for (position, stage) in stages.iter().enumerate() {
             let mut set = policies(&stage.text.toml()).unwrap_or_else(|errors| panic!("{errors}"));
@@ -237,7 +242,6 @@ impl Bench {
             self.settle(abi::NP_HOOK_XDP, 0, true, &judged)?;
         }
         self.count.ran(Where::of(shot.hook), &packet);
-        let verdict = self.run(Run { entry: Entry::Tc(device, shot.hook), ifindex, bytes: &shot.bytes, gso_size });
         let own = match LINKS[shot.link] {
             "lo" => Some([0; 6]),
             workload if workload.starts_with('w') => None,
@@ -246,9 +250,13 @@ impl Bench {
         let refusals: &[u32] = match judged.verdict {
             // Something stands before the network header: see `kernel::test_run`.
             Verdict::Reject if device == DeviceKind::Raw => &[TC.1],
-            Verdict::Reject if answers::is_answered(&packet, &shot.bytes, own) => &[TC_ANSWERED],
+            Verdict::Reject if answers::is_answered(&packet, &shot.bytes, own) => {
+                self.pace.wait();
+                &[TC_ANSWERED]
+            }
             _ => &[TC.1],
         };
+        let verdict = self.run(Run { entry: Entry::Tc(device, shot.hook), ifindex, bytes: &shot.bytes, gso_size });
         if verdict != TC.0 && !refusals.contains(&verdict) {
             let steps = judged.steps.join("\n  ");
             return Err(format!("tc returned {verdict}, and not {refusals:?}; judge: {:?}\n  {steps}", judged.reason));
