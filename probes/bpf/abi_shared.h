@@ -121,14 +121,14 @@ struct np_flow {
 	__u32 epoch;              /* np_word.set_epoch at that time */
 	__u32 rule;               /* index in that generation; NP_NONE = no rule (default, failsafe, unpoliced direction) */
 	__u32 ack[2];             /* TCP: last acknowledgement number that side [0 opener, 1 answerer] sent */
-	__u32 fin[2];             /* TCP: sequence number after that side's FIN, not yet confirmed */
+	__u32 sent[2];            /* TCP: sequence number after what that side sent last; once it has sent a FIN, after that */
 	__u32 isn;                /* TCP: sequence number of the last SYN or SYN-ACK that waits for its acknowledgement */
 	__u8 state;               /* enum np_flow_state */
 	__u8 opener;              /* hook at which the opening packet was seen */
 	__u8 tcp_flags;           /* of the opening packet */
 	__u8 icmp_code;           /* of the opening packet; its type is in the key */
-	__u8 fins;                /* bit 0 / 1: fin[0] / fin[1] is set; bit 2 / 3: it has been acknowledged */
-	__u8 acks;                /* bit 0 / 1: ack[0] / ack[1] is set */
+	__u8 fins;                /* bit 0 / 1: that side has sent a FIN; bit 2 / 3: it has been acknowledged */
+	__u8 acks;                /* bit 0 / 1: ack[0] / ack[1] is set, and sent[] of that side */
 	__u8 pad[2];
 };
 

@@ -58,7 +58,7 @@ INLINE __u8 np_state_by_fins(const struct np_flow *flow)
 /* `side` acknowledges `ack`: does that confirm the FIN of the other side? */
 INLINE void np_confirm_fin(struct np_flow *flow, __u32 side, __u32 ack)
 {
-	__u32 expected = side ? flow->fin[0] : flow->fin[1];
+	__u32 expected = side ? flow->sent[0] : flow->sent[1];
 	__u32 other = !side;
 
 	if (!(flow->fins & np_fin_sent(other)) || ack != expected)
@@ -83,21 +83,20 @@ INLINE int np_is_doubtful(const struct np_flow *flow)
 /*
  * A RST closes the flow only if its sender can see the flow: its number is what the other side has acknowledged last (RFC 5961
  * section 3.2, in its strict form). What its own side is said to have sent proves nothing: whoever forges a RST forges that too.
- * One that follows data on its way has to acknowledge what its side has acknowledged, as stacks do that give up a connection. That
- * keeps out who sprays resets alone. Who forges an acknowledgement first sets that number, too, and has 65,536 places left to try;
- * with a wrong checksum, which is not asked, no challenge of the host answers him.
+ * One that follows data on its way has to acknowledge what the other side has sent, as stacks do that give up a connection; so both
+ * its numbers are near those of the other side, and a blind sender needs as many of them as to hit one number exactly.
  */
 INLINE void np_reset_flow(struct np_flow *flow, const struct np_state *st, __u32 side)
 {
-	__u32 theirs = side ? flow->ack[0] : flow->ack[1];
-	__u32 own = side ? flow->ack[1] : flow->ack[0];
+	__u32 awaited = side ? flow->ack[0] : flow->ack[1];
+	__u32 sent = side ? flow->sent[0] : flow->sent[1];
 
 	if (!(flow->acks & (side ? 1 : 2)))
 		return;
-	if (st->seq == theirs)
+	if (st->seq == awaited)
 		flow->state = NP_FLOW_CLOSED;
-	else if (flow->state == NP_FLOW_ESTABLISHED && st->seq - theirs < NP_WINDOW && (st->packet.tcp_flags & NP_ACK) &&
-		 (flow->acks & (side ? 2 : 1)) && st->ack - own < NP_WINDOW)
+	else if (flow->state == NP_FLOW_ESTABLISHED && (st->packet.tcp_flags & NP_ACK) && st->seq - awaited < NP_WINDOW &&
+		 sent - st->ack < NP_WINDOW)
 		flow->state = NP_FLOW_CLOSING;
 }
 
@@ -106,6 +105,18 @@ INLINE void np_note_ack(struct np_flow *flow, const struct np_state *st, __u32 s
 	flow->ack[MASKED(side, 1)] = st->ack;
 	if (!(flow->acks & (side ? 2 : 1)))
 		flow->acks |= side ? 2 : 1;
+}
+
+/* What a side has sent, of a segment that is no RST. */
+INLINE void np_note_sent(struct np_flow *flow, const struct np_state *st, __u32 side)
+{
+	__u8 flags = st->packet.tcp_flags;
+
+	if (flags & NP_FIN)
+		flow->fins |= np_fin_sent(side);
+	else if (flow->fins & np_fin_sent(side))
+		return;
+	flow->sent[MASKED(side, 1)] = st->seq + st->payload + !!(flags & NP_SYN) + !!(flags & NP_FIN);
 }
 
 /* A segment that is no SYN-ACK, of a live flow. */
@@ -119,10 +130,7 @@ INLINE void np_track_segment(struct np_flow *flow, const struct np_state *st, __
 	}
 	if (np_is_doubtful(flow))
 		flow->state = NP_FLOW_ESTABLISHED;
-	if (flags & NP_FIN) {
-		flow->fin[MASKED(side, 1)] = st->seq + st->payload + 1 + !!(flags & NP_SYN);
-		flow->fins |= np_fin_sent(side);
-	}
+	np_note_sent(flow, st, side);
 	if (!(flags & NP_ACK))
 		return;
 	np_note_ack(flow, st, side);

@@ -88,6 +88,7 @@ INLINE int np_track_tcp(struct np_state *st, struct np_flow *flow)
 		if (flow->state <= NP_FLOW_ANSWERED) {
 			flow->isn = st->seq;
 			flow->state = NP_FLOW_ANSWERED;
+			np_note_sent(flow, st, side);
 			np_note_ack(flow, st, side);
 		}
 		return 0;

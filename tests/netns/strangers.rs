@@ -50,6 +50,7 @@ fn handshakes_of_forged_sources_fill_no_table_of_connections() {
     assert!(wait::poll(Duration::from_secs(10), accepted).is_some(), "and is served");
 }
 
+/// Of 2^32 pairs of a sequence number and an acknowledgement that a window each covers, a stranger would have to send all.
 #[test]
 fn resets_for_all_places_of_the_sequence_end_no_idle_connection() {
     let Some(net) = Net::new() else { return };
@@ -67,5 +68,26 @@ fn resets_for_all_places_of_the_sequence_end_no_idle_connection() {
         sender.send(&unanswered(&Packet::tcp(from, to, 0x14, place, acknowledged)));
     }
     std::thread::sleep(Duration::from_secs(3));
+    assert!(connection.lives());
+}
+
+/// The acknowledgement of the other side, and what it has sent, are all that a stranger cannot forge.
+#[test]
+fn resets_that_repeat_a_forged_acknowledgement_end_no_idle_connection() {
+    let Some(net) = Net::new() else { return };
+    let to = addr(SERVER);
+    let listener = sock::listen(&net.dut, to);
+    let Some(bench) = Bench::start_in(net, &web("tcp_fin = \"1s\"")) else { return };
+    let mut connection = Connection::open(&bench.net.src, &listener, to).expect("a connection");
+    assert!(connection.lives());
+    let from = connection.client.local_addr().expect("an address");
+    let sender = Sender::open(&bench.net.src, "eth0");
+    for acknowledged in [7, 1 << 31] {
+        sender.send(&unanswered(&Packet::tcp(from, to, 0x10, 99, acknowledged)));
+        for place in 0..65_536_u32 {
+            sender.send(&unanswered(&Packet::tcp(from, to, 0x14, place << 16, acknowledged)));
+        }
+        std::thread::sleep(Duration::from_secs(3));
+    }
     assert!(connection.lives());
 }

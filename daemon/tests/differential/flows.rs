@@ -5,7 +5,7 @@ use netpol_ebpf::policy::model::Hook;
 use netpol_probes::abi;
 
 /// What decides about later packets, without the key. Generation, epoch of the dynamic sets, state, opener, flags and code of the opening packet; TCP: last
-/// acknowledgements, FINs.
+/// acknowledgements and what had been sent by then, FINs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Remembered {
     generation: u32,
@@ -15,7 +15,8 @@ pub struct Remembered {
     tcp_flags: u8,
     icmp_code: u8,
     acks: [Option<u32>; 2],
-    fins: [Option<u32>; 2],
+    sent: [Option<u32>; 2],
+    fins: [bool; 2],
 }
 
 impl Remembered {
@@ -42,8 +43,9 @@ fn of_flow(flow: &Flow) -> Remembered {
         FlowState::Closed => abi::NP_FLOW_CLOSED,
     };
     let opener = if flow.opener == Hook::Ingress { abi::NP_HOOK_INGRESS } else { abi::NP_HOOK_EGRESS };
-    let Flow { generation, epoch, tcp_flags, icmp_code, acks, fins, .. } = *flow;
-    Remembered { generation, epoch, state, opener, tcp_flags, icmp_code, acks, fins }
+    let Flow { generation, epoch, tcp_flags, icmp_code, acks, .. } = *flow;
+    let sent = [0, 1].map(|of| acks[of].and(flow.sent[of]));
+    Remembered { generation, epoch, state, opener, tcp_flags, icmp_code, acks, sent, fins: flow.fins.map(|fin| fin.is_some()) }
 }
 
 /// All flows of the kernel, sorted.
@@ -57,7 +59,8 @@ pub fn of_kernel(flows: &[(abi::np_flow_key, abi::np_flow)], by_generation: bool
         tcp_flags: flow.tcp_flags,
         icmp_code: flow.icmp_code,
         acks: [0, 1].map(|of| side(flow.acks, of, flow.ack)),
-        fins: [0, 1].map(|of| side(flow.fins, of, flow.fin)),
+        sent: [0, 1].map(|of| side(flow.acks, of, flow.sent)),
+        fins: [0, 1].map(|of| flow.fins >> of & 1 != 0),
     };
     let mut flows: Vec<Remembered> = flows.iter().map(|flow| one(flow).by(by_generation)).collect();
     flows.sort_unstable();

@@ -193,7 +193,11 @@ fn conversation(random: &mut Random, talk: &Talk) -> Vec<Shot> {
             shots.push(from_here(ACK, mine, theirs + 4, b""));
         }
         2 => shots.push(from_here(RST, mine, 0, b"")),
-        3 => shots.push(from_there(RST | ACK, theirs.wrapping_add(random.below(2) as u32), mine, b"")),
+        // Near what the other side waits for and has sent.
+        3 => {
+            let (ahead, behind) = (random.pick(&[0, 1, 65_535, 65_536]), random.pick(&[0, 1, 65_535, 65_536, u32::MAX]));
+            shots.push(from_there(RST | ACK, theirs.wrapping_add(ahead), mine.wrapping_sub(behind), b""));
+        }
         _ => {}
     }
     shots

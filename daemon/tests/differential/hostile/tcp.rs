@@ -64,6 +64,7 @@ fn attacks(talk: &Talk) -> Vec<(Vec<Row>, bool)> {
         (vec![back(RST, 501, 0)], true),
         // With an acknowledgement that the same stranger has sent before.
         (vec![there(ACK, 7777, 4242), there(RST | ACK, 8888, 4242)], false),
+        (vec![there(ACK, 7777, 4242), there(RST | ACK, 401, 4242), there(RST | ACK, 401, 502)], false),
         (vec![there(RST | ACK, 0xF000_0000, 501)], false),
         (vec![back(ACK, 7777, 4242), back(RST | ACK, 8888, 4242)], false),
         // FINs that nobody acknowledges.

@@ -163,6 +163,8 @@ pub struct Flow {
     pub syn_ack_end: Option<u32>,
     /// TCP: last acknowledgement number that the opener (0) and the answerer (1) sent.
     pub acks: [Option<u32>; 2],
+    /// TCP: sequence number after what each side sent last; once it has sent a FIN, after that.
+    pub sent: [Option<u32>; 2],
     /// TCP: sequence number after the FIN of each side.
     pub fins: [Option<u32>; 2],
     /// TCP: that FIN has been acknowledged.
@@ -201,6 +203,7 @@ impl Flow {
             isn,
             syn_ack_end: None,
             acks: [None; 2],
+            sent: [None; 2],
             fins: [None; 2],
             fins_acknowledged: [false; 2],
         }

@@ -32,21 +32,20 @@ pub(super) fn may_answer(flow: &Flow, tcp: &Tcp, forward: bool) -> bool {
 pub(super) fn advance(flow: &mut Flow, tcp: &Tcp, forward: bool) -> FlowState {
     let (side, other) = if forward { (0, 1) } else { (1, 0) };
     if tcp.flags & RST != 0 {
-        return after_reset(flow, tcp, side, other);
+        return after_reset(flow, tcp, other);
     }
     if is_syn_ack(tcp.flags) {
         let early = matches!(flow.state, FlowState::New | FlowState::Answered);
         if early {
             flow.syn_ack_end = Some(tcp.sequence.wrapping_add(1));
+            note_sent(flow, tcp, side);
             flow.acks[side] = Some(tcp.acknowledgement);
         }
         return if early { FlowState::Answered } else { flow.state };
     }
     let goes_on = ends_handshake(flow, tcp, forward) || is_doubtful(flow);
     let reached = if goes_on { FlowState::Established } else { flow.state };
-    if tcp.flags & FIN != 0 {
-        flow.fins[side] = Some(tcp.sequence.wrapping_add(tcp.sequence_length));
-    }
+    note_sent(flow, tcp, side);
     if tcp.flags & ACK != 0 {
         flow.acks[side] = Some(tcp.acknowledgement);
         flow.fins_acknowledged[other] |= flow.fins[other] == Some(tcp.acknowledgement);
@@ -58,12 +57,21 @@ pub(super) fn advance(flow: &mut Flow, tcp: &Tcp, forward: bool) -> FlowState {
     }
 }
 
+/// Notes the end of a segment, unless a FIN has ended what this side sends.
+fn note_sent(flow: &mut Flow, tcp: &Tcp, side: usize) {
+    let end = Some(tcp.sequence.wrapping_add(tcp.sequence_length));
+    if tcp.flags & FIN != 0 {
+        flow.fins[side] = end;
+    }
+    flow.sent[side] = flow.fins[side].or(end);
+}
+
 /// Where a RST leads to. It ends the flow only exactly in sequence: at what the other side has acknowledged last. One that is not far
-/// beyond, and that acknowledges about what its side has acknowledged last, may follow data which is still on its way: it ends the flow
-/// if neither side goes on.
-fn after_reset(flow: &Flow, tcp: &Tcp, side: usize, other: usize) -> FlowState {
+/// beyond, and that acknowledges all or nearly all that the other side has sent, may follow data which is still on its way: it ends the
+/// flow if neither side goes on.
+fn after_reset(flow: &Flow, tcp: &Tcp, other: usize) -> FlowState {
     let Some(acknowledged) = flow.acks[other] else { return flow.state };
-    let knows = tcp.flags & ACK != 0 && flow.acks[side].is_some_and(|own| tcp.acknowledgement.wrapping_sub(own) < WINDOW);
+    let knows = tcp.flags & ACK != 0 && flow.sent[other].is_some_and(|sent| sent.wrapping_sub(tcp.acknowledgement) < WINDOW);
     match (tcp.sequence.wrapping_sub(acknowledged), flow.state) {
         (0, _) => FlowState::Closed,
         (ahead, FlowState::Established) if knows && ahead < WINDOW => FlowState::Closing,
