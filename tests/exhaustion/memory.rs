@@ -23,13 +23,17 @@ fn small() -> String {
 fn large() -> String {
     let rule =
         "[[rule]]\nid = \"two\"\naction = \"allow\"\nprotocol = \"udp\"\nsource = { sets = [\"many\"] }\ndestination = { ports = [2] }\n";
-    arriving(rule) + "[[set]]\nname = \"many\"\nfiles = [\"many.txt\"]\n"
+    arriving(rule) + "[[set]]\nname = \"many\"\nfiles = [\"many*.txt\"]\n"
 }
 
 fn write_set(net: &Net) {
+    write_elements(net, ELEMENTS);
+}
+
+fn write_elements(net: &Net, elements: u32) {
     let mut list = String::from("10.1.0.2\nfd00:1::2\n");
-    for n in 0..ELEMENTS {
-        writeln!(list, "20.{}.{}.{}", n >> 15 & 255, n >> 7 & 255, (n & 127) * 2).expect("a String takes everything");
+    for n in 0..elements {
+        writeln!(list, "{}.{}.{}.{}", 20 + (n >> 23), n >> 15 & 255, n >> 7 & 255, (n & 127) * 2).expect("a String takes everything");
     }
     fs::write(net.policy_dir().join("many.txt"), list).expect("the list");
 }
@@ -146,6 +150,63 @@ fn address_space_that_is_full_does_no_harm_either() {
     }
     assert_ne!(fates[0], Fate::Live, "the limit does limit");
     assert_eq!(fates.last(), Some(&Fate::Live), "and with enough room it fits");
+}
+
+fn remove_lists(net: &Net) {
+    let files = fs::read_dir(net.policy_dir()).expect("the policy directory").map(|entry| entry.expect("an entry").path());
+    files.filter(|path| path.extension().is_some_and(|end| end == "txt")).for_each(|path| fs::remove_file(path).expect("a list"));
+}
+
+/// After a boot nothing is enforced, and a list that is too large kills every start: the second one closes before it reads the list.
+#[test]
+fn list_that_kills_every_start_leaves_the_host_to_what_was_good_last() {
+    let (Some(net), Some(group)) = (Net::new(), Group::new()) else { return };
+    net.write("10-test.toml", &small());
+    let entering = group.entering();
+    let start = |net: &Net| Daemon::try_start_under(net, &["sh", "-c", &entering], |_| ());
+    let daemon = start(&net).expect("a start");
+    let mut bench = Bench::around(net, daemon);
+    let room = group.usage() + 64 * MIB;
+    let dies = |bench: &mut Bench| {
+        remove_lists(&bench.net);
+        bench.net.write("10-test.toml", &large());
+        write_elements(&bench.net, 50 * ELEMENTS);
+        for n in 0..8 {
+            let list = |name: &str| bench.net.policy_dir().join(name);
+            fs::hard_link(list("many.txt"), list(&format!("many-{n}.txt"))).expect("another name");
+        }
+        group.limit(room);
+        let why = start(&bench.net).map(drop).expect_err("there is no memory for the list");
+        group.no_limit();
+        assert!(why.contains("signal: 9"), "{why}");
+    };
+    let passes = |bench: &Bench| [1, 2].map(|port| bench.arrives(&Packet::udp(Family::V4.at(1, 2, 4000), Family::V4.at(1, 1, port))));
+    let shut_down = |bench: &mut Bench| {
+        bench.cli().run(&["detach"]).expect(DONE);
+        assert!(bench.daemon.terminate().success());
+        // Its memory is given back by and by.
+        wait::until("the group is empty", Duration::from_secs(30), || group.usage() < room / 4);
+    };
+
+    shut_down(&mut bench);
+    dies(&mut bench);
+    assert_eq!(passes(&bench), [true, true], "nothing is enforced");
+    for start in 2..4 {
+        dies(&mut bench);
+        assert_eq!(passes(&bench), [true, false], "start {start}");
+    }
+    remove_lists(&bench.net);
+    write_set(&bench.net);
+    bench.daemon = start(&bench.net).expect("a start");
+    assert!(large_judges(&bench, "with memory"));
+    assert_eq!(bench.cli().status()["state"], "ok");
+
+    // Without one that was good: failsafe entries alone.
+    shut_down(&mut bench);
+    fs::remove_file(bench.net.state_dir().join("last-good.json")).expect("there was one");
+    dies(&mut bench);
+    dies(&mut bench);
+    assert_eq!(passes(&bench), [false, false]);
 }
 
 fn no_limit(bench: &Bench) {

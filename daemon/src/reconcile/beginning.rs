@@ -5,8 +5,9 @@
 
 use log::{error, warn};
 
+use super::attempt::Attempt;
 use super::{Candidate, Contested, Kind, Origin, Reconciler, Refusal, check, fallback};
-use crate::kernel;
+use crate::kernel::{self, Inspection};
 use crate::policy::model::ReloadMode;
 use crate::source::{self, Trust};
 
@@ -17,6 +18,33 @@ impl Reconciler {
     /// Only when the kernel cannot be reached, or takes none of them: then nothing new is enforced, and what was pinned goes on.
     pub fn start(&mut self) -> Result<(), Refusal> {
         self.remember_trial();
+        let attempt = Attempt::begin(&self.directories.state);
+        if attempt.follows_a_failure() && self.running().is_none() {
+            self.close_first();
+        }
+        self.begin()?;
+        attempt.end();
+        Ok(())
+    }
+
+    /// What ended the last start may end this one: what was good last judges meanwhile. The directory comes next.
+    fn close_first(&mut self) {
+        error!("the last start ended before anything was enforced");
+        let stays_out = |candidate: &Candidate| self.rolled_back == Some(candidate.digest);
+        let candidates: Vec<Candidate> = fallback::without_the_directory(&self.directories).filter(|c| !stays_out(c)).collect();
+        for candidate in candidates {
+            let sentence = candidate.origin.sentence();
+            match self.enforce(candidate, Contested::Close, None) {
+                Ok(()) => {
+                    error!("enforcing {sentence} before the policy directory is read");
+                    return;
+                }
+                Err(refusal) => refusal.log(module_path!(), 0, format_args!("{sentence} is refused: {}", refusal.text.trim_end())),
+            }
+        }
+    }
+
+    fn begin(&mut self) -> Result<(), Refusal> {
         if self.waits_for_apply() {
             return Ok(());
         }
@@ -53,10 +81,14 @@ impl Reconciler {
         Err(Refusal { kind: refused, ..refusal })
     }
 
+    /// What the kernel enforces, where it does.
+    fn running(&self) -> Option<Inspection> {
+        kernel::inspect(&self.directories.bpffs).ok().flatten().filter(|found| found.word.running != 0)
+    }
+
     /// With `reload = "manual"` only `apply` and a reload bring in what was saved: a daemon that comes back to what runs takes that up.
     fn waits_for_apply(&mut self) -> bool {
-        let runs = kernel::inspect(&self.directories.bpffs).ok().flatten().is_some_and(|found| found.word.running != 0 && !found.pending);
-        if !runs || self.rolled_back.is_some() {
+        if self.running().is_none_or(|found| found.pending) || self.rolled_back.is_some() {
             return false;
         }
         let good = fallback::last_good_candidate(&self.directories);

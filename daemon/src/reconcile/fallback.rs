@@ -135,13 +135,20 @@ fn noted_trial(directories: &Directories) -> Option<[u8; 32]> {
 
 /// What to try, best first.
 pub fn candidates(directories: &Directories) -> Vec<Candidate> {
+    contested(directories).into_iter().chain(without_the_directory(directories)).collect()
+}
+
+/// What needs nothing of the directory to be right.
+pub fn without_the_directory(directories: &Directories) -> impl Iterator<Item = Candidate> {
+    last_good_candidate(directories).into_iter().chain([failsafe_only(directories)])
+}
+
+fn contested(directories: &Directories) -> Option<Candidate> {
     // The directory itself may have been refused only for an interface that two of its policies contest: that one is closed then.
     // What somebody is still writing is not it, nor a directory that has lost its files.
-    let directory = source::read(&directories.config, Trust::Own).ok().and_then(|mut snapshot| {
-        let checked = check(&mut snapshot, Origin::Directory).ok();
-        checked.filter(|_| snapshot.writing.is_none() && !snapshot.files.is_empty())
-    });
-    directory.into_iter().chain(last_good_candidate(directories)).chain([failsafe_only(directories)]).collect()
+    let mut snapshot = source::read(&directories.config, Trust::Own).ok()?;
+    let checked = check(&mut snapshot, Origin::Directory).ok();
+    checked.filter(|_| snapshot.writing.is_none() && !snapshot.files.is_empty())
 }
 
 /// The last good ruleset, proven again.

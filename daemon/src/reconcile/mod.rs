@@ -4,6 +4,7 @@
 //! start, fall back to the last good ruleset, or to failsafe entries alone. Never opens what was closed.
 
 mod answers;
+mod attempt;
 mod beginning;
 mod contested;
 #[cfg(test)]
