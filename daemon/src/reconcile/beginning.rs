@@ -39,6 +39,8 @@ impl Reconciler {
                     error!("enforcing {sentence} before the policy directory is read");
                     return;
                 }
+                // The directory will meet the same kernel, and says so.
+                Err(_) if self.kernel.is_none() => return,
                 Err(refusal) => refusal.log(module_path!(), 0, format_args!("{sentence} is refused: {}", refusal.text.trim_end())),
             }
         }
