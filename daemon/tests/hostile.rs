@@ -147,6 +147,24 @@ fn strange_bytes_are_refused_with_their_place() {
 }
 
 /// Cuts, doubles, swaps and overwrites pieces of good files.
+/// What is underlined is what is meant, however the line begins and however long it is.
+#[test]
+fn errors_in_long_lines_with_white_space_before_them_are_shown_or_named() {
+    for space in ["\t", " ", "\u{a0}", "\u{3000}", "\t\u{2003} "] {
+        for (before, after) in [(1, 1), (1, 200), (40, 1), (40, 200), (200, 200), (900, 900)] {
+            let (before, after) = (space.repeat(before), space.repeat(after));
+            for line in ["nonsense = 1", "\u{b}", "= \0", "x\u{a0}= [\"\u{301}\u{301}"] {
+                let said = refused_soon(format!("version = 1\n{before}{line}{after}{line}{after}\n").as_bytes());
+                assert!(said.contains("a.toml:2:"), "{said}");
+            }
+        }
+    }
+    let said = refused_soon(format!("version = 1\n\t\tnonsense = 1{}#\n", "\t".repeat(200)).as_bytes());
+    let lines: Vec<&str> = said.lines().collect();
+    let at = lines.iter().position(|line| line.contains("nonsense = 1")).expect("the line is shown");
+    assert_eq!(lines[at].find("nonsense"), lines[at + 1].find('^'), "{said}");
+}
+
 #[test]
 fn damaged_good_files_never_panic() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();

@@ -7,6 +7,8 @@ use crate::source::Snapshot;
 
 /// Lines longer than this are named, not shown.
 const MAX_LINE: usize = 2000;
+/// Places that lie further before the first word of their line are named, not shown.
+const MAX_INDENT: usize = 10;
 /// More diagnostics than this are counted, not shown.
 const MAX_SHOWN: usize = 200;
 
@@ -88,7 +90,10 @@ impl Shown {
         if (1..=MAX_LINE).contains(&(last - first)) {
             shown.start = place.start - first;
             shown.end = place.end.clamp(place.start, last) - first;
-            shown.line = Some(harmless(&text[first..last]));
+            let line = harmless(&text[first..last]);
+            // What stands far before the first word of a long line would be cut away with the white space.
+            let indent = line.len() - line.trim_start_matches(' ').len();
+            shown.line = Some(line).filter(|_| indent <= shown.end + MAX_INDENT);
         }
         shown
     }
@@ -100,10 +105,12 @@ fn visible(text: &str) -> String {
     text.chars().map(|c| if hidden(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
-/// The same for a line of a file, where every character must keep its length in bytes.
+/// The same for a line of a file, where every character must keep its length in bytes. White space becomes a space, as wide as it is
+/// counted, or is shown where it is none that TOML knows.
 fn harmless(line: &str) -> String {
     let replace = |c: char| match c.len_utf8() {
-        _ if !is_hidden(c) => c,
+        _ if c == '\t' => ' ',
+        _ if !is_hidden(c) && (c == ' ' || !c.is_whitespace()) => c,
         1 => '?',
         2 => '\u{b7}',
         3 => '\u{fffd}',
