@@ -67,7 +67,7 @@ soak: build
 	@trap '' INT; NETPOL_BIN=$(abspath $(BIN)) SOAK_MINUTES=$${SOAK_MINUTES:-60} $(CARGO) --root test --locked -p netpol-tests --test soak
 
 # The oldest supported kernel, one of today, the newest; and one that is too old, which the daemon must refuse.
-test-kernels: build
+test-kernels: test-programs
 	@tests/install-deps.sh kernels
 	tests/kernels/run.sh $(KERNELS)
 

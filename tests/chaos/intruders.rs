@@ -241,7 +241,8 @@ fn foreign_xdp_program_is_left_alone_told_and_followed_by_ours_when_it_goes() {
     let pins = netpol_tests::residue::files_below(&bench.net.bpffs());
     let pin = pins.iter().find(|path| path.to_string_lossy().ends_with("-xdp")).expect("a pin");
     netpol_tests::sys_bpf::force_detach(pin).expect("BPF_LINK_DETACH");
-    wait::until("it is attached again", PATIENCE, || restored(&bench, "xdp") == 1);
+    let again = wait::poll(PATIENCE, || (restored(&bench, "xdp") == 1).then_some(()));
+    assert!(again.is_some(), "it is attached again: {}\n{}", bench.cli().status(), bench.daemon.log());
     assert_eq!(xdp(&bench), "generic");
     assert!(!bench.arrives(&to_port(54)));
 }

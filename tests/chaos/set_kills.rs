@@ -1,20 +1,20 @@
 //! kill -9 while dynamic sets change: what was answered stays, a member never misses, a stranger never gets in.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use netpol_tests::cli::DONE;
 use netpol_tests::flood::Flood;
 use netpol_tests::policy::arriving;
-use netpol_tests::{Bench, Cli, Daemon, Family, Packet, machine, say};
+use netpol_tests::{Bench, Cli, Daemon, Family, Packet, machine, say, wait};
 use serde_json::Value;
 
 const POLICY: &str = "[[rule]]\naction = \"allow\"\nsource = { sets = [\"friends\"] }\n\
     [[set]]\nname = \"friends\"\nelements = [\"10.1.0.9\"]\ndynamic = true\n";
 
-/// Adds and deletes until told to stop; what must be in and what must be out afterwards, as far as it was answered.
-fn change(cli: Cli<'_>, first: u32, stop: &AtomicBool) -> (BTreeSet<String>, BTreeSet<String>) {
+/// Adds and deletes until told to stop, and counts; what must be in and what must be out afterwards, as far as it was answered.
+fn change(cli: Cli<'_>, first: u32, stop: &AtomicBool, answered: &AtomicU32) -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut there, mut gone) = (BTreeSet::new(), BTreeSet::new());
     for n in first.. {
         if stop.load(Ordering::Relaxed) {
@@ -24,6 +24,7 @@ fn change(cli: Cli<'_>, first: u32, stop: &AtomicBool) -> (BTreeSet<String>, BTr
         if cli.run(&["set", "add", "friends", &element]).code != DONE {
             break;
         }
+        answered.fetch_add(1, Ordering::Relaxed);
         if n % 3 != 0 {
             there.insert(element);
             continue;
@@ -47,9 +48,11 @@ fn kills_while_sets_change_lose_nothing_that_was_answered() {
     let (mut there, mut gone) = (BTreeSet::new(), BTreeSet::new());
     let kills = machine::times(12, 3);
     for round in 1..=kills {
-        let (net, daemon, stop) = (&bench.net, &mut bench.daemon, AtomicBool::new(false));
+        let (net, daemon, stop, answered) = (&bench.net, &mut bench.daemon, AtomicBool::new(false), AtomicU32::new(0));
         let (more, less) = std::thread::scope(|scope| {
-            let changes = scope.spawn(|| change(Cli(net), round * 1000, &stop));
+            let changes = scope.spawn(|| change(Cli(net), round * 1000, &stop, &answered));
+            // On a slow machine a command takes as long as all of them here.
+            wait::until("some changes are answered", Duration::from_secs(20), || answered.load(Ordering::Relaxed) >= 4);
             std::thread::sleep(Duration::from_millis(u64::from(round * 7919 % 600)));
             daemon.kill();
             stop.store(true, Ordering::Relaxed);

@@ -33,7 +33,10 @@ die() { say "$*" >&2; exit 1; }
 for tool in qemu-system-x86_64 busybox cpio depmod strip nft apt-get dpkg-deb; do
     PATH=$PATH:/usr/sbin:/sbin command -v "$tool" > /dev/null || die "$tool is missing: run tests/install-deps.sh kernels"
 done
-[ -x target/release/netpol-ebpf ] || die "target/release/netpol-ebpf is missing: run make build first"
+other=target/other-abi/netpol-ebpf
+for program in target/release/netpol-ebpf $other; do
+    [ -x "$program" ] || die "$program is missing: run make test-programs first"
+done
 mkdir -p "$home"
 
 # Every test executable of the workspace, as cargo names them: new ones are in by themselves.
@@ -90,7 +93,7 @@ say "packing the tests (slice $slice of them)"
 list=$(executables)
 [ -n "$list" ] || { tail -n 20 "$home/build.log"; die "cargo names no test executables"; }
 # shellcheck disable=SC2086 # one word an executable
-"$here/image.sh" tests netpol-ebpf=target/release/netpol-ebpf $list
+"$here/image.sh" tests netpol-ebpf=target/release/netpol-ebpf netpol-ebpf-other=$other $list
 started=()
 # Whatever ends this script ends the guests.
 trap 'for process in "${started[@]}"; do kill -- "-$process" 2>/dev/null || true; done' EXIT
