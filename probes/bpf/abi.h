@@ -15,9 +15,9 @@
 #include <linux/types.h>
 
 #ifdef NP_OTHER_ABI /* the second binary of tests of upgrades */
-#define NP_ABI 1003
+#define NP_ABI 1004
 #else
-#define NP_ABI 3
+#define NP_ABI 4
 #endif
 
 /* ---- sizes ------------------------------------------------------------------------------------------------ */

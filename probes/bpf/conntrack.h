@@ -82,22 +82,29 @@ INLINE int np_is_doubtful(const struct np_flow *flow)
 
 /*
  * A RST closes the flow only if its sender can see the flow: its number is what the other side has acknowledged last (RFC 5961
- * section 3.2, in its strict form). What its own side is said to have sent proves nothing: whoever forges a RST forges that too.
+ * section 3.2, in its strict form), and near what its own side has sent: an honest host that refuses a forged acknowledgement sends a
+ * RST with the number that was forged. Neither proves anything alone: whoever forges a RST says what its own side has sent.
+ *
  * One that follows data on its way has to acknowledge what the other side has sent, as stacks do that give up a connection; so both
- * its numbers are near those of the other side, and a blind sender needs as many of them as to hit one number exactly.
+ * its numbers are near those of the other side, and a blind sender needs as many of them as to hit one number exactly. (One more than
+ * was sent: a keepalive probe repeats the number before the last.)
  */
 INLINE void np_reset_flow(struct np_flow *flow, const struct np_state *st, __u32 side)
 {
 	__u32 awaited = side ? flow->ack[0] : flow->ack[1];
-	__u32 sent = side ? flow->sent[0] : flow->sent[1];
+	__u32 theirs = side ? flow->sent[0] : flow->sent[1];
+	__u32 own = side ? flow->sent[1] : flow->sent[0];
+	int own_known = flow->acks & (side ? 2 : 1);
 
 	if (!(flow->acks & (side ? 1 : 2)))
 		return;
-	if (st->seq == awaited)
-		flow->state = NP_FLOW_CLOSED;
-	else if (flow->state == NP_FLOW_ESTABLISHED && (st->packet.tcp_flags & NP_ACK) && st->seq - awaited < NP_WINDOW &&
-		 sent - st->ack < NP_WINDOW)
+	if (st->seq == awaited) {
+		if (!own_known || st->seq - own + NP_WINDOW < 2 * NP_WINDOW)
+			flow->state = NP_FLOW_CLOSED;
+	} else if (flow->state == NP_FLOW_ESTABLISHED && (st->packet.tcp_flags & NP_ACK) && st->seq - awaited < NP_WINDOW &&
+		   theirs + 1 - st->ack < NP_WINDOW) {
 		flow->state = NP_FLOW_CLOSING;
+	}
 }
 
 INLINE void np_note_ack(struct np_flow *flow, const struct np_state *st, __u32 side)

@@ -71,9 +71,7 @@ INLINE void np_create_flow(struct np_state *st)
 /* What a SYN (or INIT) that the rules allow does to a flow that is there: a closed one, and a new one of the same side, begin anew. */
 INLINE void np_reopen(struct np_state *st, struct np_flow *flow)
 {
-	int runs = flow->state < NP_FLOW_CLOSING || np_is_doubtful(flow);
-
-	if (runs && (flow->state != NP_FLOW_NEW || !st->forward))
+	if (flow->state < NP_FLOW_CLOSED && (flow->state != NP_FLOW_NEW || !st->forward))
 		return;
 	np_delete_flow(st);
 	np_create_flow(st);

@@ -119,7 +119,7 @@ fn take_over(what: &str, binaries: &[PathBuf], trees_of: impl Fn(usize) -> Optio
 #[test]
 fn another_layout_and_back_loses_nothing_and_lets_nothing_in() {
     let (own, other) = (binary(), other_binary());
-    let names = ["abi1003", "abi3"].map(|name| vec![name.to_owned()]);
+    let names = ["abi1004", "abi4"].map(|name| vec![name.to_owned()]);
     take_over("another NP_ABI", &[other.clone(), own.clone(), other, own], |n| Some(names[n % 2].clone()));
 }
 
@@ -129,7 +129,7 @@ fn programs_of_other_bytes_and_back_lose_nothing_and_let_nothing_in() {
     let Some(net) = Net::new() else { return };
     let other = net.scratch("netpol-ebpf-other-bytes");
     with_other_bytes(&own, &other);
-    take_over("other program bytes", &[other.clone(), own.clone(), other, own], |_| Some(vec!["abi3".to_owned()]));
+    take_over("other program bytes", &[other.clone(), own.clone(), other, own], |_| Some(vec!["abi4".to_owned()]));
 }
 
 /// A copy of the binary, one byte of the padding in the ELF header of each of its packet programs changed: the same programs, but
@@ -172,5 +172,5 @@ fn kills_in_the_middle_of_hand_overs_change_no_verdict() {
     let sent = flood.stop();
     let findings = detector.finish(&bench.net, findings);
     assert_nothing_lost("12 kills in hand-overs to another NP_ABI", &findings, sent, round.always, segments(&bench.net) - before);
-    wait::until("nothing is left of the other one", Duration::from_secs(30), || trees(&bench.net) == ["abi3"]);
+    wait::until("nothing is left of the other one", Duration::from_secs(30), || trees(&bench.net) == ["abi4"]);
 }

@@ -7,10 +7,20 @@ use netpol_tests::net::LEFT_MAC;
 use netpol_tests::packet_l4::addr;
 use netpol_tests::policy::{VERSION, allow_port, policy};
 use netpol_tests::sock::{self, Connection};
-use netpol_tests::wire::Sender;
-use netpol_tests::{Bench, Net, Packet, wait};
+use netpol_tests::wire::{Observer, Sender};
+use netpol_tests::{Bench, Net, Packet, say, wait};
 
 const SERVER: &str = "10.1.0.1:80";
+
+/// Port 8080 of the host is published for a server behind it.
+const NAT: &str = "\
+table ip published {
+    chain prerouting {
+        type nat hook prerouting priority dstnat;
+        iifname \"left\" tcp dport 8080 dnat to 10.2.0.2:80
+    }
+}
+";
 
 /// Whoever sends it with a wrong checksum is answered by nobody.
 fn unanswered(packet: &Packet) -> Vec<u8> {
@@ -89,5 +99,34 @@ fn resets_that_repeat_a_forged_acknowledgement_end_no_idle_connection() {
         }
         std::thread::sleep(Duration::from_secs(3));
     }
+    assert!(connection.lives());
+}
+
+/// What a translating host finds out of sequence it answers by itself, with a reset of the number that was forged. The client does not
+/// mind that reset; neither may the firewall.
+#[test]
+fn reset_by_which_a_translating_host_answers_a_forged_acknowledgement_ends_no_connection() {
+    let Some(net) = Net::new() else { return };
+    let rules = net.scratch("nat.nft");
+    std::fs::write(&rules, NAT).expect("a file");
+    let made = net.dut.command("nft").arg("-f").arg(&rules).output().expect("nft starts");
+    if !made.status.success() {
+        return say::aloud(&format!("SKIPPED resets of a translating host: {}", String::from_utf8_lossy(&made.stderr).trim()));
+    }
+    let published = addr("10.1.0.1:8080");
+    let listener = sock::listen(&net.dst, addr("10.2.0.2:80"));
+    let Some(bench) = Bench::start_in(net, &web("tcp_fin = \"1s\"").replace("[80]", "[8080]")) else { return };
+    let mut connection = Connection::open(&bench.net.src, &listener, published).expect("a connection");
+    assert!(connection.lives());
+    let from = connection.client.local_addr().expect("an address");
+    let (sender, observer) = (Sender::open(&bench.net.src, "eth0"), Observer::open(&bench.net.src, "eth0", 0x0800));
+    // Well formed, out of every window, with a number of which the connection is far.
+    for acknowledged in [7, 1 << 31] {
+        sender.send(&Packet::tcp(from, published, 0x10, 99, acknowledged).to_mac(LEFT_MAC).frame());
+    }
+    let is_reset = |frame: &[u8]| frame.len() >= 54 && frame[23] == 6 && frame[47] & 4 != 0;
+    let answered = wait::poll(Duration::from_secs(5), || observer.drain().iter().any(|frame| is_reset(frame)).then_some(()));
+    assert!(answered.is_some(), "the host answers with a reset");
+    std::thread::sleep(Duration::from_secs(3));
     assert!(connection.lives());
 }

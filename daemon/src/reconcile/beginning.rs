@@ -7,7 +7,7 @@ use log::{error, warn};
 
 use super::attempt::Attempt;
 use super::{Candidate, Contested, Kind, Origin, Reconciler, Refusal, check, fallback};
-use crate::kernel::{self, Inspection};
+use crate::kernel;
 use crate::policy::model::ReloadMode;
 use crate::source::{self, Trust};
 
@@ -17,9 +17,13 @@ impl Reconciler {
     /// # Errors
     /// Only when the kernel cannot be reached, or takes none of them: then nothing new is enforced, and what was pinned goes on.
     pub fn start(&mut self) -> Result<(), Refusal> {
-        self.remember_trial();
         let attempt = Attempt::begin(&self.directories.state);
-        if attempt.follows_a_failure() && self.running().is_none() {
+        self.remember_trial();
+        if self.waits_for_apply() {
+            attempt.end();
+            return Ok(());
+        }
+        if attempt.follows_a_failure() && self.runs_nothing() {
             self.close_first();
         }
         self.begin()?;
@@ -30,26 +34,15 @@ impl Reconciler {
     /// What ended the last start may end this one: what was good last judges meanwhile. The directory comes next.
     fn close_first(&mut self) {
         error!("the last start ended before anything was enforced");
-        let stays_out = |candidate: &Candidate| self.rolled_back == Some(candidate.digest);
-        let candidates: Vec<Candidate> = fallback::without_the_directory(&self.directories).filter(|c| !stays_out(c)).collect();
-        for candidate in candidates {
-            let sentence = candidate.origin.sentence();
-            match self.enforce(candidate, Contested::Close, None) {
-                Ok(()) => {
-                    error!("enforcing {sentence} before the policy directory is read");
-                    return;
-                }
-                // The directory will meet the same kernel, and says so.
-                Err(_) if self.kernel.is_none() => return,
-                Err(refusal) => refusal.log(module_path!(), 0, format_args!("{sentence} is refused: {}", refusal.text.trim_end())),
-            }
+        let good = fallback::last_good_candidate(&self.directories).filter(|good| self.rolled_back != Some(good.digest));
+        let Some(good) = good else { return };
+        match self.enforce(good, Contested::Close, None) {
+            Ok(()) => warn!("the last good ruleset is enforced until the policy directory is read"),
+            Err(refusal) => refusal.log(module_path!(), 0, format_args!("the last good ruleset is refused: {}", refusal.text.trim_end())),
         }
     }
 
     fn begin(&mut self) -> Result<(), Refusal> {
-        if self.waits_for_apply() {
-            return Ok(());
-        }
         let Err(refusal) = self.reload(false) else { return Ok(()) };
         if self.kernel.is_none() && refusal.kind == Kind::Kernel {
             return Err(refusal);
@@ -83,14 +76,15 @@ impl Reconciler {
         Err(Refusal { kind: refused, ..refusal })
     }
 
-    /// What the kernel enforces, where it does.
-    fn running(&self) -> Option<Inspection> {
-        kernel::inspect(&self.directories.bpffs).ok().flatten().filter(|found| found.word.running != 0)
+    /// The kernel was asked, and enforces no generation.
+    fn runs_nothing(&self) -> bool {
+        kernel::inspect(&self.directories.bpffs).is_ok_and(|found| found.is_none_or(|found| found.word.running == 0))
     }
 
     /// With `reload = "manual"` only `apply` and a reload bring in what was saved: a daemon that comes back to what runs takes that up.
     fn waits_for_apply(&mut self) -> bool {
-        if self.running().is_none_or(|found| found.pending) || self.rolled_back.is_some() {
+        let runs = kernel::inspect(&self.directories.bpffs).ok().flatten().is_some_and(|found| found.word.running != 0 && !found.pending);
+        if !runs || self.rolled_back.is_some() {
             return false;
         }
         let good = fallback::last_good_candidate(&self.directories);

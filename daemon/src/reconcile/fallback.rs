@@ -116,8 +116,9 @@ fn write_trial(state: &Path, path: &Path, digest: Option<[u8; 32]>) -> io::Resul
 /// The content that waited for confirmation when the last daemon ended: never the last good one, which is kept when it is confirmed.
 /// A note that cannot be read says that one did, not which: then it is what the directory holds.
 pub fn kept_trial(directories: &Directories) -> Option<[u8; 32]> {
+    let noted = noted_trial(directories)?;
     let good = Snapshot::load(&last_good(directories)).ok().map(|kept| kept.digest());
-    noted_trial(directories).filter(|digest| good != Some(*digest))
+    Some(noted).filter(|digest| good != Some(*digest))
 }
 
 fn noted_trial(directories: &Directories) -> Option<[u8; 32]> {
@@ -135,12 +136,7 @@ fn noted_trial(directories: &Directories) -> Option<[u8; 32]> {
 
 /// What to try, best first.
 pub fn candidates(directories: &Directories) -> Vec<Candidate> {
-    contested(directories).into_iter().chain(without_the_directory(directories)).collect()
-}
-
-/// What needs nothing of the directory to be right.
-pub fn without_the_directory(directories: &Directories) -> impl Iterator<Item = Candidate> {
-    last_good_candidate(directories).into_iter().chain([failsafe_only(directories)])
+    contested(directories).into_iter().chain(last_good_candidate(directories)).chain([failsafe_only(directories)]).collect()
 }
 
 fn contested(directories: &Directories) -> Option<Candidate> {

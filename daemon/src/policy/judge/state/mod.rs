@@ -199,9 +199,8 @@ impl State<'_, '_> {
             let same_side = flow.opener == packet.hook;
             let gives_way = match flow.state {
                 FlowState::New => same_side,
-                _ if tcp::is_doubtful(flow) => false,
-                FlowState::Closing | FlowState::Closed => true,
-                FlowState::Answered | FlowState::Established => false,
+                FlowState::Closed => true,
+                FlowState::Answered | FlowState::Established | FlowState::Closing => false,
             };
             if !gives_way {
                 flow.seen = now;

@@ -32,7 +32,7 @@ pub(super) fn may_answer(flow: &Flow, tcp: &Tcp, forward: bool) -> bool {
 pub(super) fn advance(flow: &mut Flow, tcp: &Tcp, forward: bool) -> FlowState {
     let (side, other) = if forward { (0, 1) } else { (1, 0) };
     if tcp.flags & RST != 0 {
-        return after_reset(flow, tcp, other);
+        return after_reset(flow, tcp, side, other);
     }
     if is_syn_ack(tcp.flags) {
         let early = matches!(flow.state, FlowState::New | FlowState::Answered);
@@ -66,21 +66,24 @@ fn note_sent(flow: &mut Flow, tcp: &Tcp, side: usize) {
     flow.sent[side] = flow.fins[side].or(end);
 }
 
-/// Where a RST leads to. It ends the flow only exactly in sequence: at what the other side has acknowledged last. One that is not far
-/// beyond, and that acknowledges all or nearly all that the other side has sent, may follow data which is still on its way: it ends the
-/// flow if neither side goes on.
-fn after_reset(flow: &Flow, tcp: &Tcp, other: usize) -> FlowState {
-    let Some(acknowledged) = flow.acks[other] else { return flow.state };
-    let knows = tcp.flags & ACK != 0 && flow.sent[other].is_some_and(|sent| sent.wrapping_sub(tcp.acknowledgement) < WINDOW);
-    match (tcp.sequence.wrapping_sub(acknowledged), flow.state) {
-        (0, _) => FlowState::Closed,
-        (ahead, FlowState::Established) if knows && ahead < WINDOW => FlowState::Closing,
+/// Where a RST leads to. It ends the flow only exactly in sequence: at what the other side has acknowledged last, and near what its own
+/// side has sent. One that is not far beyond, and that acknowledges all or nearly all that the other side has sent (a keepalive probe
+/// says one less), may follow data which is still on its way: it ends the flow if neither side goes on.
+fn after_reset(flow: &Flow, tcp: &Tcp, side: usize, other: usize) -> FlowState {
+    let Some(awaited) = flow.acks[other] else { return flow.state };
+    let own = flow.acks[side].and(flow.sent[side]);
+    let continues = own.is_none_or(|own| tcp.sequence.wrapping_sub(own).wrapping_add(WINDOW) < 2 * WINDOW);
+    let within = |sent: u32| sent.wrapping_add(1).wrapping_sub(tcp.acknowledgement) < WINDOW;
+    let knows = tcp.flags & ACK != 0 && flow.sent[other].is_some_and(within);
+    match (tcp.sequence.wrapping_sub(awaited), flow.state) {
+        (0, _) if continues => FlowState::Closed,
+        (ahead @ 1.., FlowState::Established) if knows && ahead < WINDOW => FlowState::Closing,
         (_, state) => state,
     }
 }
 
 /// Whether a RST may have ended the flow, and nobody has gone on since.
-pub(super) fn is_doubtful(flow: &Flow) -> bool {
+fn is_doubtful(flow: &Flow) -> bool {
     flow.state == FlowState::Closing && flow.fins_acknowledged == [false, false]
 }
 

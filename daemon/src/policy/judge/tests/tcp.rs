@@ -109,7 +109,7 @@ fn a_reset_nearly_in_sequence_is_believed_until_either_side_goes_on() {
     for (hook, source, destination) in [(Egress, SERVER, CLIENT), (Ingress, CLIENT, SERVER)] {
         let mut bench = established();
         let gives_up = |acknowledged| tcp(Egress, SERVER, CLIENT, RST | ACK, 777, acknowledged);
-        for blind in [tcp(Egress, SERVER, CLIENT, RST, 777, 0), gives_up(102), gives_up(101_u32.wrapping_sub(65_536))] {
+        for blind in [tcp(Egress, SERVER, CLIENT, RST, 777, 0), gives_up(103), gives_up(102_u32.wrapping_sub(65_536))] {
             assert_eq!(bench.say(&blind), None);
             assert_eq!(state(&bench), [FlowState::Established], "whoever gives up a connection knows what it was sent");
         }
@@ -120,6 +120,27 @@ fn a_reset_nearly_in_sequence_is_believed_until_either_side_goes_on() {
         assert_eq!(bench.say(&tcp(hook, source, destination, ACK, 1, 1)), None);
         assert_eq!(state(&bench), [FlowState::Established]);
     }
+}
+
+#[test]
+fn a_reset_of_a_number_that_was_forged_as_acknowledged_ends_nothing() {
+    let mut bench = established();
+    assert_eq!(bench.say(&tcp(Egress, SERVER, CLIENT, ACK, 501, 101)), None);
+    assert_eq!(bench.say(&tcp(Ingress, CLIENT, SERVER, ACK, 99, 70_000)), None);
+    assert_eq!(bench.say(&tcp(Egress, SERVER, CLIENT, RST, 70_000, 0)), None);
+    assert_eq!(state(&bench), [FlowState::Established]);
+    assert_eq!(bench.say(&tcp(Ingress, CLIENT, SERVER, ACK, 101, 501)), None);
+    assert_eq!(bench.say(&tcp(Egress, SERVER, CLIENT, RST, 501, 0)), None);
+    assert_eq!(state(&bench), [FlowState::Closed]);
+}
+
+#[test]
+fn a_syn_takes_no_half_closed_flow_away() {
+    let mut bench = established();
+    bench.say(&tcp(Ingress, CLIENT, SERVER, FIN | ACK, 101, 501));
+    bench.say(&tcp(Egress, SERVER, CLIENT, ACK, 501, 102));
+    assert_eq!(bench.say(&tcp(Ingress, CLIENT, SERVER, SYN, 9000, 0)), None);
+    assert_eq!(state(&bench), [FlowState::Closing]);
 }
 
 #[test]
