@@ -238,13 +238,23 @@ fn foreign_xdp_program_is_left_alone_told_and_followed_by_ours_when_it_goes() {
     wait::until("ours is attached", PATIENCE, || xdp(&bench) == "generic");
     assert!(!bench.arrives(&to_port(54)));
     assert!(!bench.cli().metrics(9472).contains("netpol_xdp_foreign{"));
-    let pins = netpol_tests::residue::files_below(&bench.net.bpffs());
-    let pin = pins.iter().find(|path| path.to_string_lossy().ends_with("-xdp")).expect("a pin");
-    netpol_tests::sys_bpf::force_detach(pin).expect("BPF_LINK_DETACH");
-    let again = wait::poll(PATIENCE, || (restored(&bench, "xdp") == 1).then_some(()));
-    assert!(again.is_some(), "it is attached again: {}\n{}", bench.cli().status(), bench.daemon.log());
-    assert_eq!(xdp(&bench), "generic");
-    assert!(!bench.arrives(&to_port(54)));
+}
+
+/// In either way of attaching tc programs: without TCX the XDP link is the only link of ours on the interface.
+#[test]
+fn xdp_link_that_is_detached_is_attached_again_and_told() {
+    for attach in [&[][..], &["--attach", "clsact"]] {
+        let Some(net) = Net::new() else { return };
+        net.write("10-test.toml", &deny_set("generic"));
+        let daemon = Daemon::try_start_as(&net, attach).expect("a start");
+        let bench = Bench::around(net, daemon);
+        let pins = netpol_tests::residue::files_below(&bench.net.bpffs());
+        let pin = pins.iter().find(|path| path.to_string_lossy().ends_with("-xdp")).expect("a pin");
+        netpol_tests::sys_bpf::force_detach(pin).expect("BPF_LINK_DETACH");
+        wait::until("it is attached again", PATIENCE, || restored(&bench, "xdp") == 1);
+        assert_eq!(xdp(&bench), "generic", "{attach:?}");
+        assert!(!bench.arrives(&to_port(54)), "{attach:?}");
+    }
 }
 
 #[test]

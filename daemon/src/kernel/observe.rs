@@ -111,10 +111,6 @@ pub fn attachments(view: &View<'_>, interfaces: &BTreeMap<u32, Interface>) -> Re
             LinkPin::Xdp => entry.xdp = ours(view, interfaces.get(&ifindex), info.program)?,
         }
     }
-    for entry in found.values_mut() {
-        // Where another link of ours lives, the device is the same: only the one was taken off.
-        entry.dead_pins &= !entry.attached();
-    }
     if view.way == TcAttachment::Clsact {
         let mut filters = Filters::open()?;
         for ifindex in interfaces.keys() {
@@ -122,6 +118,10 @@ pub fn attachments(view: &View<'_>, interfaces: &BTreeMap<u32, Interface>) -> Re
             entry.ingress = clsact(view, &mut filters, *ifindex, Hook::Ingress)?;
             entry.egress = clsact(view, &mut filters, *ifindex, Hook::Egress)?;
         }
+    }
+    for entry in found.values_mut() {
+        // Where another link or a filter of ours lives, the device is the same: only the one was taken off.
+        entry.dead_pins &= !entry.attached();
     }
     Ok(found)
 }
