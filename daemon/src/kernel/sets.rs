@@ -92,6 +92,17 @@ struct Located {
     index: u32,
 }
 
+/// Which content stands in which place, by map id. They stand without gaps from 0 on, and the free places are not asked: before Linux 6.8
+/// each look at a map of maps waits for a grace period (`bpf_map_copy_value` in kernel/bpf/syscall.c), tens of milliseconds a place.
+fn places(outer: &Map) -> Result<Vec<(u32, u32)>> {
+    let mut places = Vec::new();
+    for index in 0..outer.facts().max_entries {
+        let Some(id) = outer.get::<u32, u32>(&index)? else { break };
+        places.push((index, id));
+    }
+    Ok(places)
+}
+
 /// Finds a set's content in a generation; `None` = it does not use the set.
 fn locate(pins: &Pins, generation: u32, set: &str) -> Result<Option<Located>> {
     let paths = [pin(pins, generation, "set", set), pin(pins, generation, "next", set)];
@@ -99,7 +110,7 @@ fn locate(pins: &Pins, generation: u32, set: &str) -> Result<Option<Located>> {
         return Ok(None);
     }
     let outer = Map::open("sets", &pins.generation(generation).join("sets"))?;
-    let places: Vec<(u32, u32)> = outer.all()?;
+    let places = places(&outer)?;
     for path in paths.iter().filter(|path| path.exists()) {
         let map = Map::open(SET_CONTENT.name, path)?;
         let id = bpf::map_id(&map, SET_CONTENT.name)?;
@@ -150,7 +161,7 @@ pub fn finish_exchanges(pins: &Pins, generation: u32) -> Result<()> {
     if begun.is_empty() {
         return Ok(());
     }
-    let places: Vec<(u32, u32)> = Map::open("sets", &directory.join("sets"))?.all()?;
+    let places = places(&Map::open("sets", &directory.join("sets"))?)?;
     for name in begun {
         let next = directory.join(name);
         let id = bpf::map_id(&Map::open(SET_CONTENT.name, &next)?, SET_CONTENT.name)?;
