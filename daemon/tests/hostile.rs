@@ -146,7 +146,6 @@ fn strange_bytes_are_refused_with_their_place() {
     assert!(!escape.contains(['\u{1b}', '\u{202e}']), "{escape:?}");
 }
 
-/// Cuts, doubles, swaps and overwrites pieces of good files.
 /// What is underlined is what is meant, however the line begins and however long it is.
 #[test]
 fn errors_in_long_lines_with_white_space_before_them_are_shown_or_named() {
@@ -165,6 +164,7 @@ fn errors_in_long_lines_with_white_space_before_them_are_shown_or_named() {
     assert_eq!(lines[at].find("nonsense"), lines[at + 1].find('^'), "{said}");
 }
 
+/// Cuts, doubles, swaps and overwrites pieces of good files.
 #[test]
 fn damaged_good_files_never_panic() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();

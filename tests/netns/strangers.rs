@@ -1,6 +1,6 @@
 //! What somebody can do who knows the addresses and ports of others and sees none of their packets.
 
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use netpol_tests::net::LEFT_MAC;
@@ -27,10 +27,34 @@ fn unanswered(packet: &Packet) -> Vec<u8> {
     packet.clone().edit(|body| body[16] ^= 0x55).to_mac(LEFT_MAC).frame()
 }
 
-fn web(conntrack: &str) -> String {
+fn web(conntrack: &str, port: u16) -> String {
     let keys = format!("{VERSION}[daemon.conntrack]\nadopt_existing = false\n{conntrack}\n");
     policy("web", "default_action = { ingress = \"deny\", egress = \"deny\" }").replacen(VERSION, &keys, 1)
-        + &allow_port("web", "tcp", 80).replace("[[rule]]", "[[policy.ingress]]")
+        + &allow_port("web", "tcp", port).replace("[[rule]]", "[[policy.ingress]]")
+}
+
+/// A connection that is silent while a stranger tries to end it; flows that close are forgotten after a second.
+struct Idle {
+    bench: Bench,
+    connection: Connection,
+    from: SocketAddr,
+    stranger: Sender,
+}
+
+impl Idle {
+    fn open(net: Net, listener: &TcpListener, to: SocketAddr) -> Option<Idle> {
+        let bench = Bench::start_in(net, &web("tcp_fin = \"1s\"", to.port()))?;
+        let mut connection = Connection::open(&bench.net.src, listener, to).expect("a connection");
+        assert!(connection.lives());
+        let from = connection.client.local_addr().expect("an address");
+        let stranger = Sender::open(&bench.net.src, "eth0");
+        Some(Idle { bench, connection, from, stranger })
+    }
+
+    fn still_lives(&mut self) -> bool {
+        std::thread::sleep(Duration::from_secs(3));
+        self.connection.lives()
+    }
 }
 
 /// Forged sources see no SYN-ACK, so they guess what it said.
@@ -42,7 +66,7 @@ fn handshakes_of_forged_sources_fill_no_table_of_connections() {
     let to = addr(SERVER);
     let listener = sock::listen(&net.dut, to);
     listener.set_nonblocking(true).expect("non-blocking");
-    let Some(bench) = Bench::start_in(net, &web("max_entries = 1024\nmax_half_open = 4096")) else { return };
+    let Some(bench) = Bench::start_in(net, &web("max_entries = 1024\nmax_half_open = 4096", to.port())) else { return };
     let sender = Sender::open(&bench.net.src, "eth0");
     for host in 0..1500_u16 {
         let from = SocketAddr::from(([10, 3, (host >> 8) as u8, host as u8], 4000));
@@ -66,19 +90,15 @@ fn resets_for_all_places_of_the_sequence_end_no_idle_connection() {
     let Some(net) = Net::new() else { return };
     let to = addr(SERVER);
     let listener = sock::listen(&net.dut, to);
-    let Some(bench) = Bench::start_in(net, &web("tcp_fin = \"1s\"")) else { return };
-    let mut connection = Connection::open(&bench.net.src, &listener, to).expect("a connection");
-    assert!(connection.lives());
-    let from = connection.client.local_addr().expect("an address");
-    let sender = Sender::open(&bench.net.src, "eth0");
+    let Some(mut idle) = Idle::open(net, &listener, to) else { return };
+    let from = idle.from;
     for place in 0..65_536_u32 {
-        sender.send(&unanswered(&Packet::tcp(from, to, 4, place << 16, 0)));
+        idle.stranger.send(&unanswered(&Packet::tcp(from, to, 4, place << 16, 0)));
     }
     for (place, acknowledged) in (0..256_u32).flat_map(|place| [(place << 24, 0), (place << 24, 1 << 31)]) {
-        sender.send(&unanswered(&Packet::tcp(from, to, 0x14, place, acknowledged)));
+        idle.stranger.send(&unanswered(&Packet::tcp(from, to, 0x14, place, acknowledged)));
     }
-    std::thread::sleep(Duration::from_secs(3));
-    assert!(connection.lives());
+    assert!(idle.still_lives());
 }
 
 /// The acknowledgement of the other side, and what it has sent, are all that a stranger cannot forge.
@@ -87,19 +107,15 @@ fn resets_that_repeat_a_forged_acknowledgement_end_no_idle_connection() {
     let Some(net) = Net::new() else { return };
     let to = addr(SERVER);
     let listener = sock::listen(&net.dut, to);
-    let Some(bench) = Bench::start_in(net, &web("tcp_fin = \"1s\"")) else { return };
-    let mut connection = Connection::open(&bench.net.src, &listener, to).expect("a connection");
-    assert!(connection.lives());
-    let from = connection.client.local_addr().expect("an address");
-    let sender = Sender::open(&bench.net.src, "eth0");
+    let Some(mut idle) = Idle::open(net, &listener, to) else { return };
+    let from = idle.from;
     for acknowledged in [7, 1 << 31] {
-        sender.send(&unanswered(&Packet::tcp(from, to, 0x10, 99, acknowledged)));
+        idle.stranger.send(&unanswered(&Packet::tcp(from, to, 0x10, 99, acknowledged)));
         for place in 0..65_536_u32 {
-            sender.send(&unanswered(&Packet::tcp(from, to, 0x14, place << 16, acknowledged)));
+            idle.stranger.send(&unanswered(&Packet::tcp(from, to, 0x14, place << 16, acknowledged)));
         }
-        std::thread::sleep(Duration::from_secs(3));
+        assert!(idle.still_lives());
     }
-    assert!(connection.lives());
 }
 
 /// What a translating host finds out of sequence it answers by itself, with a reset of the number that was forged. The client does not
@@ -115,18 +131,14 @@ fn reset_by_which_a_translating_host_answers_a_forged_acknowledgement_ends_no_co
     }
     let published = addr("10.1.0.1:8080");
     let listener = sock::listen(&net.dst, addr("10.2.0.2:80"));
-    let Some(bench) = Bench::start_in(net, &web("tcp_fin = \"1s\"").replace("[80]", "[8080]")) else { return };
-    let mut connection = Connection::open(&bench.net.src, &listener, published).expect("a connection");
-    assert!(connection.lives());
-    let from = connection.client.local_addr().expect("an address");
-    let (sender, observer) = (Sender::open(&bench.net.src, "eth0"), Observer::open(&bench.net.src, "eth0", 0x0800));
+    let Some(mut idle) = Idle::open(net, &listener, published) else { return };
+    let observer = Observer::open(&idle.bench.net.src, "eth0", 0x0800);
     // Well formed, out of every window, with a number of which the connection is far.
     for acknowledged in [7, 1 << 31] {
-        sender.send(&Packet::tcp(from, published, 0x10, 99, acknowledged).to_mac(LEFT_MAC).frame());
+        idle.stranger.send(&Packet::tcp(idle.from, published, 0x10, 99, acknowledged).to_mac(LEFT_MAC).frame());
     }
     let is_reset = |frame: &[u8]| frame.len() >= 54 && frame[23] == 6 && frame[47] & 4 != 0;
     let answered = wait::poll(Duration::from_secs(5), || observer.drain().iter().any(|frame| is_reset(frame)).then_some(()));
     assert!(answered.is_some(), "the host answers with a reset");
-    std::thread::sleep(Duration::from_secs(3));
-    assert!(connection.lives());
+    assert!(idle.still_lives());
 }

@@ -19,14 +19,12 @@ impl Reconciler {
     pub fn start(&mut self) -> Result<(), Refusal> {
         let attempt = Attempt::begin(&self.directories.state);
         self.remember_trial();
-        if self.waits_for_apply() {
-            attempt.end();
-            return Ok(());
+        if !self.waits_for_apply() {
+            if attempt.follows_a_failure() && self.runs_nothing() {
+                self.close_first();
+            }
+            self.begin()?;
         }
-        if attempt.follows_a_failure() && self.runs_nothing() {
-            self.close_first();
-        }
-        self.begin()?;
         attempt.end();
         Ok(())
     }
@@ -42,6 +40,7 @@ impl Reconciler {
         }
     }
 
+    /// The directory, or what comes in its place.
     fn begin(&mut self) -> Result<(), Refusal> {
         let Err(refusal) = self.reload(false) else { return Ok(()) };
         if self.kernel.is_none() && refusal.kind == Kind::Kernel {

@@ -5,7 +5,7 @@ use netpol_ebpf::policy::model::Hook;
 use netpol_probes::abi;
 
 /// What decides about later packets, without the key. Generation, epoch of the dynamic sets, state, opener, flags and code of the opening packet; TCP: last
-/// acknowledgements and what had been sent by then, FINs.
+/// acknowledgements, FINs, and what was sent by whoever has said either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Remembered {
     generation: u32,
@@ -44,7 +44,7 @@ fn of_flow(flow: &Flow) -> Remembered {
     };
     let opener = if flow.opener == Hook::Ingress { abi::NP_HOOK_INGRESS } else { abi::NP_HOOK_EGRESS };
     let Flow { generation, epoch, tcp_flags, icmp_code, acks, .. } = *flow;
-    let sent = [0, 1].map(|of| acks[of].and(flow.sent[of]));
+    let sent = [0, 1].map(|of| flow.sent[of].filter(|_| acks[of].is_some() || flow.fins[of].is_some()));
     Remembered { generation, epoch, state, opener, tcp_flags, icmp_code, acks, sent, fins: flow.fins.map(|fin| fin.is_some()) }
 }
 
@@ -59,7 +59,7 @@ pub fn of_kernel(flows: &[(abi::np_flow_key, abi::np_flow)], by_generation: bool
         tcp_flags: flow.tcp_flags,
         icmp_code: flow.icmp_code,
         acks: [0, 1].map(|of| side(flow.acks, of, flow.ack)),
-        sent: [0, 1].map(|of| side(flow.acks, of, flow.sent)),
+        sent: [0, 1].map(|of| side(flow.acks | flow.fins, of, flow.sent)),
         fins: [0, 1].map(|of| flow.fins >> of & 1 != 0),
     };
     let mut flows: Vec<Remembered> = flows.iter().map(|flow| one(flow).by(by_generation)).collect();
