@@ -2,15 +2,15 @@
 # Boots Debian's kernels under qemu and runs the tests that a kernel can change: program loads, differential, packets, trouble.
 #
 # Usage: tests/kernels/run.sh [KERNEL…]    a series ("6.1") or "newest"; one below the oldest supported must be refused by the daemon
-#   JOBS=n             guests at a time (default: one a processor)
+#   JOBS=n             kernels at a time (default: one a processor)
 #   ONLY=EXECUTABLE    this test executable alone;  FILTER=TEXT  these tests of it
 #   SLICE=K/N          every N-th test, from the K-th on (default 1/1: all); of an executable with fewer than N tests some slices have none
 #   GUEST_LIMIT=s      how long one guest may take (default 7200)
 #   GUEST_NICE=n       how far the guests stand back behind everything else on this machine (nice(1); default 0)
 #   ACCEL=NAME         qemu's accelerator; default tcg, which works everywhere
 #
-# A guest's verdict is its last line, and nothing else. A guest that ends without one is booted once more; one that says FAILED is not.
-# Each console is kept: target/kernels/KERNEL.log
+# Each test executable has a guest of its own, whose verdict is its last line, and nothing else. A guest that ends without one is booted
+# once more; one that says FAILED is not. The consoles of a kernel's guests are kept, one behind the other: target/kernels/KERNEL.log
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
@@ -50,34 +50,64 @@ executables() {
     done
 }
 
-boot() { # KERNEL RELEASE EXPECT
-    local log=$home/$1.log
+boot() { # KERNEL RELEASE EXPECT EXECUTABLE: appends to the kernel's console, says the guest's verdict
+    local log=$home/$1.log before
+    before=$(stat -c %s "$log" 2>/dev/null || echo 0)
     cat "$home/tests.cpio" "$home/$2.cpio" > "$home/$1.initrd"
     nice -n "${GUEST_NICE:-0}" timeout --foreground -k 10 "$limit" qemu-system-x86_64 -M q35 -accel "${ACCEL:-tcg}" -cpu max -smp 1 -m 1536 -no-reboot -nic none \
         -display none -monitor none -serial stdio -kernel "$home/$2/vmlinuz" -initrd "$home/$1.initrd" \
-        -append "console=ttyS0 panic=-1 quiet mitigations=off noapic netpol.expect=$3 netpol.only=${ONLY-} netpol.filter=${FILTER-} netpol.slice=$slice netpol.patience=$patience netpol.small=$small netpol.rounds=$rounds netpol.threads=$threads" \
-        > "$log" < /dev/null 2> "$home/$1.qemu" || true
+        -append "console=ttyS0 panic=-1 quiet mitigations=off noapic netpol.expect=$3 netpol.only=$4 netpol.filter=${FILTER-} netpol.slice=$slice netpol.patience=$patience netpol.small=$small netpol.rounds=$rounds netpol.threads=$threads" \
+        >> "$log" < /dev/null 2> "$home/$1.qemu" || true
     rm -f "$home/$1.initrd"
-    tr -d '\r' < "$log" | grep -a '^NETPOL-VERDICT ' | tail -n 1 | cut -d' ' -f2- || true
+    tail -c "+$((before + 1))" "$log" | tr -d '\r' | grep -a '^NETPOL-VERDICT ' | tail -n 1 | cut -d' ' -f2- || true
+}
+
+# Each test executable has a guest of its own: what one leaves behind, or tears down, is nothing to the next.
+boot_each() { # KERNEL RELEASE: one verdict of all of them
+    local kernel=$1 release=$2 name verdict try passed=0 skipped=0 failed=
+    for name in $names; do
+        for try in 1 2; do
+            verdict=$(boot "$kernel" "$release" tests "$name")
+            [ -z "$verdict" ] || break
+            # The kernel's last words stand before a page of registers.
+            say "$kernel: the guest of $name ended without a verdict (try $try): $(grep -aE 'Kernel panic|Oops|BUG:|Out of memory' "$home/$kernel.log" | tr -d '\r' | tail -n 3 | tr '\n' ' ')" >&2
+            [ ! -s "$home/$kernel.qemu" ] || cat "$home/$kernel.qemu" >&2
+        done
+        say "$kernel: $name: ${verdict:-ended twice without a verdict}" >&2
+        case $verdict in
+            "OK "*)
+                passed=$((passed + $(sed -n 's/.* passed=\([0-9]*\).*/\1/p' <<< "$verdict")))
+                skipped=$((skipped + $(sed -n 's/.* skipped=\([0-9]*\).*/\1/p' <<< "$verdict")))
+                ;;
+            "NONE "*) ;;
+            "FAILED $release "*) failed="$failed ${verdict#"FAILED $release "}" ;;
+            *) failed="$failed $name/no-verdict" ;;
+        esac
+    done
+    if [ -n "$failed" ]; then
+        echo "FAILED $release$failed"
+    elif [ "$passed" -eq 0 ]; then
+        echo "FAILED $release no test ran"
+    else
+        echo "OK $release slice=$slice passed=$passed skipped=$skipped"
+    fi
 }
 
 # One kernel from the archive to its verdict, which goes to KERNEL.verdict.
 prove() {
-    local kernel=$1 place release expect=tests code=0 begin=$SECONDS verdict try
+    local kernel=$1 place release code=0 begin=$SECONDS
     place=$("$here/fetch.sh" "$kernel") || code=$?
     if [ "$code" -eq 4 ]; then echo "NOT AVAILABLE: the archive holds no kernel $kernel any more" > "$home/$kernel.verdict"; return; fi
     if [ "$code" -ne 0 ]; then echo "FAILED $kernel could not be fetched" > "$home/$kernel.verdict"; return; fi
     release=${place##*/}
-    if [ "$kernel" != newest ] && [ "$(printf '%s\n' "$kernel" $oldest | sort -V | head -n 1)" != $oldest ]; then expect=refusal; fi
     [ "$home/$release.cpio" -nt "$here/image.sh" ] || "$here/image.sh" modules "$release"
     say "$kernel: $release boots (after $((SECONDS - begin)) s)"
-    for try in 1 2; do
-        verdict=$(boot "$kernel" "$release" "$expect")
-        [ -z "$verdict" ] || break
-        say "$kernel: the guest ended without a verdict (try $try): $(tail -c 300 "$home/$kernel.log" | tr -d '\r' | tail -n 2 | tr '\n' ' ')"
-        [ ! -s "$home/$kernel.qemu" ] || cat "$home/$kernel.qemu"
-    done
-    echo "${verdict:-FAILED $kernel ended twice without a verdict}" > "$home/$kernel.verdict"
+    if [ "$kernel" != newest ] && [ "$(printf '%s\n' "$kernel" $oldest | sort -V | head -n 1)" != $oldest ]; then
+        boot "$kernel" "$release" refusal "" > "$home/$kernel.verdict.new"
+    else
+        boot_each "$kernel" "$release" > "$home/$kernel.verdict.new"
+    fi
+    mv "$home/$kernel.verdict.new" "$home/$kernel.verdict"
     say "$kernel: $(cat "$home/$kernel.verdict") ($((SECONDS - begin)) s in all)"
 }
 
@@ -94,6 +124,8 @@ list=$(executables)
 [ -n "$list" ] || { tail -n 20 "$home/build.log"; die "cargo names no test executables"; }
 # shellcheck disable=SC2086 # one word an executable
 "$here/image.sh" tests netpol-ebpf=target/release/netpol-ebpf netpol-ebpf-other=$other $list
+names=$(sed 's/=.*//' <<< "$list" | grep -vxF -f <(awk '$2 == "*" { print $1 }' "$here/exclude") | grep -xF "${ONLY:-$(sed 's/=.*//' <<< "$list")}") \
+    || die "no test executable of that name has tests for guests: ${ONLY-}"
 started=()
 # Whatever ends this script ends the guests.
 trap 'for process in "${started[@]}"; do kill -- "-$process" 2>/dev/null || true; done' EXIT

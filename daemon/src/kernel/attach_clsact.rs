@@ -118,13 +118,23 @@ impl Filters {
 
     /// Id of the program in our place, and how many filters of others run before it; `None` = the place is empty.
     pub fn ours(&mut self, ifindex: u32, hook: Hook) -> Result<Option<(u32, usize)>> {
+        let order = self.order(ifindex, hook)?;
+        Ok(order.iter().position(|filter| (filter.priority, filter.handle) == (PRIORITY, HANDLE)).map(|at| (order[at].program, at)))
+    }
+
+    /// Ids of the programs of a hook, whoever put them there, in the order in which they run; 0 = a filter without a program.
+    #[cfg(test)]
+    pub fn programs(&mut self, ifindex: u32, hook: Hook) -> Result<Vec<u32>> {
+        Ok(self.order(ifindex, hook)?.iter().map(|filter| filter.program).collect())
+    }
+
+    fn order(&mut self, ifindex: u32, hook: Hook) -> Result<Vec<Filter>> {
         // `struct tcmsg`: family, padding, interface, handle, parent, info.
         let parent = CLSACT_INGRESS + u32::from(hook == Hook::Egress);
         let mut body = vec![0u8; 4];
         [ifindex, 0, parent, 0].iter().for_each(|word| body.extend(word.to_ne_bytes()));
         let told = |kind, body: &[u8]| parse_filter(body).filter(|_| kind == RTM_NEWTFILTER);
-        let order = self.0.dump(RTM_GETTFILTER, &body, "filters", told)?;
-        Ok(order.iter().position(|filter| (filter.priority, filter.handle) == (PRIORITY, HANDLE)).map(|at| (order[at].program, at)))
+        self.0.dump(RTM_GETTFILTER, &body, "filters", told)
     }
 }
 

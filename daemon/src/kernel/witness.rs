@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
+use std::iter::StepBy;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::bpf::MapFacts;
 use super::maps::Map;
 use super::test_run::{self, Entry, Shot};
-use super::{Kernel, bpf, generation, links, pins};
+use super::{Kernel, attach_clsact, bpf, generation, links, pins};
 use crate::compile::ruleset::DeviceKind;
 use crate::policy::model::Hook;
 
@@ -22,7 +24,10 @@ const OK: u32 = 0;
 const ARRAY: u32 = 2;
 const PROGRAM_ARRAY: u32 = 3;
 const PER_CPU: u32 = 6;
+const ARRAY_OF_MAPS: u32 = 12;
 const RING: u32 = 27;
+/// So many look at a map of maps at once.
+const READERS: u32 = 64;
 /// What packets change, and the daemon's word with its count of set changes.
 const LIVING: [&str; 10] = [
     "connections",
@@ -60,7 +65,7 @@ pub(crate) fn arrives(ifindex: u32, frame: &[u8]) -> bool {
             return false;
         }
     }
-    for program in bpf::tcx_programs(ifindex, bpf::TCX_INGRESS).unwrap() {
+    for program in ingress_programs(ifindex) {
         let program = bpf::program_by_id(program).unwrap();
         match test_run::run_program(&program, shot(Entry::Tc(DeviceKind::Ethernet, Hook::Ingress))).unwrap().verdict {
             UNSPEC => {}
@@ -69,6 +74,17 @@ pub(crate) fn arrives(ifindex: u32, frame: &[u8]) -> bool {
         }
     }
     true
+}
+
+/// Ids of the programs that a packet meets at tc ingress: those of TCX, where the kernel has it, then the filters of clsact.
+fn ingress_programs(ifindex: u32) -> Vec<u32> {
+    let by_tcx = match bpf::tcx_programs(ifindex, bpf::TCX_INGRESS) {
+        // An attach type that kernels before 6.6 do not know.
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Vec::new(),
+        programs => programs.unwrap(),
+    };
+    let by_clsact = attach_clsact::Filters::open().unwrap().programs(ifindex, Hook::Ingress).unwrap();
+    by_tcx.into_iter().chain(by_clsact).collect()
 }
 
 /// The trial that runs is over, as if its time had passed.
@@ -107,9 +123,8 @@ fn content(map: &Map) -> u64 {
     let facts = map.facts();
     match facts.kind {
         RING | PER_CPU => 0,
-        PROGRAM_ARRAY => {
-            (0..facts.max_entries).map(|index| hash(&[&index.to_ne_bytes(), &program_at(map, index)])).fold(0, u64::wrapping_add)
-        }
+        PROGRAM_ARRAY => places(map, (0..facts.max_entries).step_by(1)),
+        ARRAY_OF_MAPS => places_of_maps(map),
         _ => elements(map),
     }
 }
@@ -120,7 +135,23 @@ fn hash(parts: &[&[u8]]) -> u64 {
     hasher.finish()
 }
 
-fn program_at(map: &Map, index: u32) -> [u8; 4] {
+/// The sum of the hashes of an array's places, each of which holds an id.
+fn places(map: &Map, which: StepBy<Range<u32>>) -> u64 {
+    which.map(|index| hash(&[&index.to_ne_bytes(), &id_at(map, index)])).fold(0, u64::wrapping_add)
+}
+
+/// Before Linux 6.8 each look at a map of maps waits for a grace period, also at an empty place; those who wait together wait once.
+fn places_of_maps(map: &Map) -> u64 {
+    let most = map.facts().max_entries;
+    std::thread::scope(|scope| {
+        let readers = (0..READERS.min(most)).map(|first| scope.spawn(move || places(map, (first..most).step_by(READERS as usize))));
+        // All of them are started before the first is waited for.
+        let readers: Vec<_> = readers.collect();
+        readers.into_iter().map(|reader| reader.join().unwrap()).fold(0, u64::wrapping_add)
+    })
+}
+
+fn id_at(map: &Map, index: u32) -> [u8; 4] {
     let mut value = [0u8; 4];
     // SAFETY: key and value have the map's sizes; a failed look-up (an empty place) writes nothing.
     unsafe { bpf_sys::bpf_map_lookup_elem(map.as_raw_fd(), (&raw const index).cast(), value.as_mut_ptr().cast()) };
