@@ -1,7 +1,8 @@
 //! One match over [`Action`]: the only place where a plan touches the kernel.
 //!
 //! Up to the last commit a plan is all or nothing: at the first failure everything is taken back in reverse. After it, what is
-//! left are deletions: they go on, and what could not be deleted is told. A plan without a commit concerns single interfaces, and
+//! left are deletions, and exchanges by clsact: they go on, what could not be deleted is told, and what could not be exchanged is looked
+//! at again soon. A plan without a commit concerns single interfaces, and
 //! each of them is all or nothing for itself. An interface that vanished meanwhile is no failure.
 
 use std::collections::BTreeSet;
@@ -48,6 +49,7 @@ pub fn execute(kernel: &Kernel, material: Option<Material<'_>>, actions: &[Actio
         attached: false,
         settling: Vec::new(),
         unguarded: false,
+        unexchanged: false,
         standing: None,
     };
     let commit = actions.iter().rposition(|action| matches!(action, Action::Commit { .. }));
@@ -66,13 +68,16 @@ pub fn execute(kernel: &Kernel, material: Option<Material<'_>>, actions: &[Actio
             }
             Err(error) => error,
         };
+        let vanished = bpf::errno(&error) == libc::ENODEV;
+        run.unexchanged |= !vanished && matches!(action, Action::Switch { .. });
         match (action.link(), commit) {
-            (Some(link), _) if bpf::errno(&error) == libc::ENODEV => {
+            (Some(link), _) if vanished => {
                 run.outcome.notes.push(format!("{link} vanished: {action} was left out"));
                 skipped.insert(link.ifindex);
             }
             _ if action.is_clean_up() || commit.is_some_and(|commit| position > commit) => {
-                run.outcome.warnings.push(format!("{action}: {error}"))
+                run.outcome.again |= !action.is_clean_up();
+                run.outcome.warnings.push(format!("{action}: {error}"));
             }
             (Some(link), None) => {
                 let of_link: Vec<&Action> = done.iter().copied().filter(|action| action.link() == Some(link)).collect();
@@ -111,6 +116,8 @@ struct Run<'a> {
     settling: Vec<(u32, Target)>,
     /// The guard could not be attached: one of an earlier version is better than none.
     unguarded: bool,
+    /// A former program judges somewhere still, by tables that may be those of another layout.
+    unexchanged: bool,
     /// Sockets and routes, once an interface asks for them.
     standing: Option<Standing>,
 }
@@ -283,6 +290,11 @@ impl Run<'_> {
         // Of this layout, so it reads the very maps that ours would; another layout's would keep closed what is enforced now.
         if self.unguarded && pins::names(&tree.abi())?.iter().any(|name| attach_guard::is_pin(name)) {
             self.outcome.warnings.push(format!("the guard in {directory} stays until this version's can be attached"));
+            return Ok(());
+        }
+        if self.unexchanged {
+            self.outcome.warnings.push(format!("{directory} stays until the programs that judge by it are exchanged"));
+            self.outcome.again = true;
             return Ok(());
         }
         let freed = detach::links_of(&tree)?;

@@ -66,7 +66,7 @@ fn chosen(count: usize) -> Vec<usize> {
 }
 
 fn fails_everywhere(scenario: &Scenario) {
-    let world = World::new(scenario.name);
+    let world = World::with(scenario.name, scenario.ways);
     let expected = [0, 1].map(|turn| expected(&world, scenario, turn));
     let in_turn = |n: usize| &ERRNOS[n % ERRNOS.len()..=n % ERRNOS.len()];
     let mut faults = Vec::new();
@@ -104,7 +104,7 @@ fn fails_everywhere(scenario: &Scenario) {
 }
 
 fn dies_everywhere(scenario: &Scenario) {
-    let world = World::new(&format!("{}-kill", scenario.name));
+    let world = World::with(&format!("{}-kill", scenario.name), scenario.ways);
     let expected = [0, 1].map(|turn| expected(&world, scenario, turn));
     let least = |count: fn(&Counted) -> usize| count(&expected[0].counted).min(count(&expected[1].counted));
     let actions = (0..least(|counted| counted.actions)).map(|n| ("action", n));
@@ -137,7 +137,7 @@ fn child_that_dies() {
     let scenario = scenarios::ALL.iter().find(|scenario| scenario.name == name).unwrap();
     let place = place.parse().unwrap();
     let fault = if kind == "action" { Fault::Action(place, Harm::Kill) } else { Fault::Call(place, Harm::Kill) };
-    let outcome = attempt(&World::inherited(bpffs, home), scenario, turn.parse().unwrap(), fault);
+    let outcome = attempt(&World::inherited(bpffs, home, scenario.ways), scenario, turn.parse().unwrap(), fault);
     eprintln!("still here: {outcome:?}");
 }
 
@@ -175,4 +175,5 @@ tests! {
     xdp_switch: XDP_SWITCH;
     upgrade: UPGRADE;
     other_layout: OTHER_LAYOUT;
+    other_layout_by_clsact: OTHER_LAYOUT_BY_CLSACT;
 }

@@ -4,12 +4,15 @@ use std::fs;
 
 use super::world::World;
 use crate::kernel::{faults, witness};
-use crate::reconcile::Reconciler;
+use crate::plan::observed::TcAttachment;
+use crate::reconcile::{Reconciler, Ways};
 use crate::trigger::control::{Lifetime, Response};
 
 /// One thing that a daemon does.
 pub(super) struct Scenario {
     pub(super) name: &'static str,
+    /// How tc programs are attached.
+    pub(super) ways: Ways,
     /// A daemon runs when it begins.
     pub(super) running: bool,
     /// A failure may come when the verdicts have changed already; they are never mixed.
@@ -29,8 +32,15 @@ impl Scenario {
     }
 }
 
-const PLAIN: Scenario =
-    Scenario { name: "", running: true, may_end_between: false, same_verdicts: false, prepare: |_, _| (), operate: |_, _, _| Ok(()) };
+const PLAIN: Scenario = Scenario {
+    name: "",
+    ways: Ways { attach: None },
+    running: true,
+    may_end_between: false,
+    same_verdicts: false,
+    prepare: |_, _| (),
+    operate: |_, _, _| Ok(()),
+};
 
 /// One of two policies: they let in one port each, share sets, deny and allow, and differ in what they cover.
 pub(super) fn policy(which: usize, xdp: &str) -> String {
@@ -271,6 +281,7 @@ pub(super) const UPGRADE: Scenario = Scenario {
     operate: start,
     same_verdicts: true,
     may_end_between: true,
+    ..PLAIN
 };
 
 /// What is pinned has another layout: an upgrade or downgrade over a change of `NP_ABI`.
@@ -284,11 +295,28 @@ pub(super) const OTHER_LAYOUT: Scenario = Scenario {
     operate: start,
     same_verdicts: true,
     may_end_between: true,
+    ..PLAIN
 };
+
+/// The same where one filter has the place of another layout's (clsact).
+pub(super) const OTHER_LAYOUT_BY_CLSACT: Scenario =
+    Scenario { name: "other-layout-by-clsact", ways: Ways { attach: Some(TcAttachment::Clsact) }, ..OTHER_LAYOUT };
 
 pub(super) fn tree(world: &World) -> std::path::PathBuf {
     world.bpffs().join(format!("abi{}", netpol_probes::abi::NP_ABI))
 }
 
-pub(super) const ALL: [Scenario; 11] =
-    [FIRST_START, RELOAD, LINK_APPEARS, SET_REPLACE, ROLLBACK, TRIAL, CONFIRMATION, DETACHMENT, XDP_SWITCH, UPGRADE, OTHER_LAYOUT];
+pub(super) const ALL: [Scenario; 12] = [
+    FIRST_START,
+    RELOAD,
+    LINK_APPEARS,
+    SET_REPLACE,
+    ROLLBACK,
+    TRIAL,
+    CONFIRMATION,
+    DETACHMENT,
+    XDP_SWITCH,
+    UPGRADE,
+    OTHER_LAYOUT,
+    OTHER_LAYOUT_BY_CLSACT,
+];

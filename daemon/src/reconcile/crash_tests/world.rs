@@ -25,24 +25,29 @@ pub(super) struct World {
     _bench: Option<Bench>,
     bpffs: PathBuf,
     home: PathBuf,
+    ways: Ways,
     before: Mutex<Before>,
     port: AtomicU16,
 }
 
 impl World {
     pub(super) fn new(name: &str) -> World {
+        World::with(name, Ways::default())
+    }
+
+    pub(super) fn with(name: &str, ways: Ways) -> World {
         let bench = Bench::new(&format!("crash-{name}"));
         let home = std::env::temp_dir().join(format!("netpol-ebpf-crash-{}-{name}", std::process::id()));
         for part in ["policy", "state"] {
             fs::create_dir_all(home.join(part)).unwrap();
         }
         let bpffs = bench.scratch.path.clone();
-        World { _bench: Some(bench), bpffs, home, before: Mutex::default(), port: AtomicU16::new(1024) }
+        World { _bench: Some(bench), bpffs, home, ways, before: Mutex::default(), port: AtomicU16::new(1024) }
     }
 
     /// The same in a child process, which shares the namespace.
-    pub(super) fn inherited(bpffs: &str, home: &str) -> World {
-        World { _bench: None, bpffs: bpffs.into(), home: home.into(), before: Mutex::default(), port: AtomicU16::new(1024) }
+    pub(super) fn inherited(bpffs: &str, home: &str, ways: Ways) -> World {
+        World { _bench: None, bpffs: bpffs.into(), home: home.into(), ways, before: Mutex::default(), port: AtomicU16::new(1024) }
     }
 
     pub(super) fn bpffs(&self) -> &Path {
@@ -56,7 +61,7 @@ impl World {
     /// A daemon that has not looked at anything yet; nobody else is there.
     pub(super) fn daemon(&self) -> Reconciler {
         witness::wait_until_unlocked(&self.bpffs);
-        Reconciler::new(self.directories(), Ways::default())
+        Reconciler::new(self.directories(), self.ways)
     }
 
     fn directories(&self) -> Directories {
