@@ -100,3 +100,36 @@ fn objects_are_aligned_and_hold_no_data() {
         }
     }
 }
+
+/// What the headers of the layout say, without comments and white space, as FNV-1a.
+fn layout() -> u64 {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("bpf");
+    let mut headers: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    headers.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with("abi") && path.extension().is_some_and(|e| e == "h"));
+    headers.sort();
+    assert!(headers.len() > 3, "{headers:?}");
+    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    for header in headers {
+        let text = std::fs::read_to_string(header).unwrap();
+        let mut rest = text.as_str();
+        let mut code = String::new();
+        while let Some((before, comment)) = rest.split_once("/*") {
+            code.push_str(before);
+            rest = comment.split_once("*/").unwrap().1;
+        }
+        code.push_str(rest);
+        let code = code.lines().map(|line| line.split("//").next().unwrap());
+        for byte in code.flat_map(str::bytes).filter(|byte| !byte.is_ascii_whitespace()) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    hash
+}
+
+/// A table of another layout under the same number would be read as if it were ours: whoever changes a header decides about the number.
+#[test]
+fn another_layout_has_another_number() {
+    const KNOWN: (u32, u64) = (4, 0x0187_21e5_f20b_5653);
+    let number = if cfg!(feature = "other-abi") { KNOWN.0 } else { netpol_probes::abi::NP_ABI };
+    assert_eq!((number, layout()), KNOWN, "a header of the layout has changed: raise NP_ABI where a map's bytes have, then note both here");
+}

@@ -37,6 +37,7 @@ fn kills_at_random_moments_of_reloads_change_no_verdict() {
     let sent = flood.stop();
     let findings = detector.finish(&bench.net, findings);
     assert_eq!(findings.mixed, 0, "{findings:?}");
+    assert!(findings.sometimes.iter().all(|seen| *seen > 0), "both policies were seen at work: {findings:?}");
     let lost = (2 * sent.rounds * round.always).checked_sub(findings.forwarded.iter().sum()).expect("no more packets than were sent");
     assert!(lost <= findings.lost_by_device, "{lost} always-allowed packets lost over {kills} kills");
 }

@@ -63,6 +63,8 @@ pub struct Features {
     pub ring_buffer: Feature,
     /// Netfilter programs by BPF link.
     pub netfilter: Feature,
+    /// Whether the kernel is PREEMPT_RT: there a program that serves a packet can be interrupted by one that serves another.
+    pub realtime: bool,
 }
 
 impl Features {
@@ -77,6 +79,8 @@ impl Features {
             batch: probe_batch(),
             ring_buffer: probe_ring_buffer(),
             netfilter: probe_netfilter(),
+            // Only a PREEMPT_RT kernel has the file (kernel/ksysfs.c).
+            realtime: says_realtime(std::fs::read_to_string("/sys/kernel/realtime").ok().as_deref()),
         })
     }
 
@@ -98,6 +102,10 @@ impl Features {
         }
         Ok(())
     }
+}
+
+fn says_realtime(file: Option<&str>) -> bool {
+    file.is_some_and(|text| text.trim() != "0")
 }
 
 /// `r0 = 0; exit`.
@@ -194,7 +202,14 @@ mod tests {
 
     fn features(release: (u32, u32)) -> Features {
         let (tcx, xdp_link, batch, ring_buffer, netfilter) = (Feature::Yes, Feature::Yes, Feature::Yes, Feature::Yes, Feature::Yes);
-        Features { release, tcx, xdp_link, batch, ring_buffer, netfilter }
+        Features { release, tcx, xdp_link, batch, ring_buffer, netfilter, realtime: false }
+    }
+
+    #[test]
+    fn realtime_is_what_the_file_says_and_no_file_is_no() {
+        assert!(says_realtime(Some("1\n")));
+        assert!(!says_realtime(Some("0\n")));
+        assert!(!says_realtime(None));
     }
 
     #[test]

@@ -154,6 +154,10 @@ impl Kernel {
             let open = "an interface that a policy selects is open from its creation until the daemon has attached to it (milliseconds)";
             warnings.push(format!("no guard: {open}; netfilter programs (CONFIG_NETFILTER_BPF_LINK): {}", features.netfilter));
         }
+        if features.realtime {
+            let mixed = "where one packet interrupts the judgement of another on the same processor, it may be judged as that one";
+            warnings.push(format!("this is a PREEMPT_RT kernel, on which nothing was tested: {mixed}"));
+        }
         let cell = sys::Word::map(shared::need(&maps, "generation")?)?;
         let watch = watch::Watch::default();
         let kernel =
