@@ -50,38 +50,43 @@ executables() {
     done
 }
 
-boot() { # KERNEL RELEASE EXPECT EXECUTABLE: appends to the kernel's console, says the guest's verdict
-    local log=$home/$1.log before
-    before=$(stat -c %s "$log" 2>/dev/null || echo 0)
-    cat "$home/tests.cpio" "$home/$2.cpio" > "$home/$1.initrd"
-    nice -n "${GUEST_NICE:-0}" timeout --foreground -k 10 "$limit" qemu-system-x86_64 -M q35 -accel "${ACCEL:-tcg}" -cpu max -smp 1 -m 1536 -no-reboot -nic none \
-        -display none -monitor none -serial stdio -kernel "$home/$2/vmlinuz" -initrd "$home/$1.initrd" \
-        -append "console=ttyS0 panic=-1 quiet mitigations=off noapic netpol.expect=$3 netpol.only=$4 netpol.filter=${FILTER-} netpol.slice=$slice netpol.patience=$patience netpol.small=$small netpol.rounds=$rounds netpol.threads=$threads" \
-        >> "$log" < /dev/null 2> "$home/$1.qemu" || true
-    rm -f "$home/$1.initrd"
-    tail -c "+$((before + 1))" "$log" | tr -d '\r' | grep -a '^NETPOL-VERDICT ' | tail -n 1 | cut -d' ' -f2- || true
+boot() { # KERNEL RELEASE SETTING…: appends to the kernel's console, says the guest's verdict
+    local kernel=$1 release=$2 log=$home/$1.log before try verdict
+    shift 2
+    for try in 1 2; do
+        before=$(stat -c %s "$log" 2>/dev/null || echo 0)
+        cat "$home/tests.cpio" "$home/$release.cpio" > "$home/$kernel.initrd"
+        nice -n "${GUEST_NICE:-0}" timeout --foreground -k 10 "$limit" qemu-system-x86_64 -M q35 -accel "${ACCEL:-tcg}" -cpu max -smp 1 -m 1536 -no-reboot -nic none \
+            -display none -monitor none -serial stdio -kernel "$home/$release/vmlinuz" -initrd "$home/$kernel.initrd" \
+            -append "console=ttyS0 panic=-1 quiet mitigations=off noapic ${*/#/netpol.}" \
+            >> "$log" < /dev/null 2> "$home/$kernel.qemu" || true
+        rm -f "$home/$kernel.initrd"
+        tail -c "+$((before + 1))" "$log" | tr -d '\r' > "$home/$kernel.guest"
+        verdict=$(grep -a '^NETPOL-VERDICT ' "$home/$kernel.guest" | tail -n 1 | cut -d' ' -f2-) || true
+        if [ -n "$verdict" ]; then
+            echo "$verdict"
+            return
+        fi
+        # The kernel's last words stand before a page of registers.
+        say "$kernel: a guest ended without a verdict ($*; try $try): $(grep -aE 'Kernel panic|Oops|BUG:|Out of memory' "$home/$kernel.guest" | tail -n 3 | tr '\n' ' ')" >&2
+        [ ! -s "$home/$kernel.qemu" ] || cat "$home/$kernel.qemu" >&2
+    done
+    echo "FAILED $release two-guests-without-a-verdict"
 }
 
 # Each test executable has a guest of its own: what one leaves behind, or tears down, is nothing to the next.
 boot_each() { # KERNEL RELEASE: one verdict of all of them
-    local kernel=$1 release=$2 name verdict try passed=0 skipped=0 failed=
+    local kernel=$1 release=$2 name verdict passed=0 skipped=0 failed=
     for name in $names; do
-        for try in 1 2; do
-            verdict=$(boot "$kernel" "$release" tests "$name")
-            [ -z "$verdict" ] || break
-            # The kernel's last words stand before a page of registers.
-            say "$kernel: the guest of $name ended without a verdict (try $try): $(grep -aE 'Kernel panic|Oops|BUG:|Out of memory' "$home/$kernel.log" | tr -d '\r' | tail -n 3 | tr '\n' ' ')" >&2
-            [ ! -s "$home/$kernel.qemu" ] || cat "$home/$kernel.qemu" >&2
-        done
-        say "$kernel: $name: ${verdict:-ended twice without a verdict}" >&2
+        verdict=$(boot "$kernel" "$release" "executable=$name" "filter=${FILTER-}" "slice=$slice" "patience=$patience" "small=$small" "rounds=$rounds" "threads=$threads")
+        say "$kernel: $name: $verdict" >&2
         case $verdict in
             "OK "*)
                 passed=$((passed + $(sed -n 's/.* passed=\([0-9]*\).*/\1/p' <<< "$verdict")))
                 skipped=$((skipped + $(sed -n 's/.* skipped=\([0-9]*\).*/\1/p' <<< "$verdict")))
                 ;;
             "NONE "*) ;;
-            "FAILED $release "*) failed="$failed ${verdict#"FAILED $release "}" ;;
-            *) failed="$failed $name/no-verdict" ;;
+            *) failed="$failed ${verdict#"FAILED $release "}" ;;
         esac
     done
     if [ -n "$failed" ]; then
@@ -103,7 +108,7 @@ prove() {
     [ "$home/$release.cpio" -nt "$here/image.sh" ] || "$here/image.sh" modules "$release"
     say "$kernel: $release boots (after $((SECONDS - begin)) s)"
     if [ "$kernel" != newest ] && [ "$(printf '%s\n' "$kernel" $oldest | sort -V | head -n 1)" != $oldest ]; then
-        boot "$kernel" "$release" refusal "" > "$home/$kernel.verdict.new"
+        boot "$kernel" "$release" expect=refusal > "$home/$kernel.verdict.new"
     else
         boot_each "$kernel" "$release" > "$home/$kernel.verdict.new"
     fi
@@ -124,8 +129,10 @@ list=$(executables)
 [ -n "$list" ] || { tail -n 20 "$home/build.log"; die "cargo names no test executables"; }
 # shellcheck disable=SC2086 # one word an executable
 "$here/image.sh" tests netpol-ebpf=target/release/netpol-ebpf netpol-ebpf-other=$other $list
-names=$(sed 's/=.*//' <<< "$list" | grep -vxF -f <(awk '$2 == "*" { print $1 }' "$here/exclude") | grep -xF "${ONLY:-$(sed 's/=.*//' <<< "$list")}") \
-    || die "no test executable of that name has tests for guests: ${ONLY-}"
+names=$(sed 's/=.*//' <<< "$list" | grep -vxF -f <(awk '$2 == "*" { print $1 }' "$here/exclude"))
+if [ -n "${ONLY-}" ]; then
+    names=$(grep -xF "$ONLY" <<< "$names") || die "no test executable $ONLY has tests for guests"
+fi
 started=()
 # Whatever ends this script ends the guests.
 trap 'for process in "${started[@]}"; do kill -- "-$process" 2>/dev/null || true; done' EXIT

@@ -1,9 +1,9 @@
 //! One match over [`Action`]: the only place where a plan touches the kernel.
 //!
 //! Up to the last commit a plan is all or nothing: at the first failure everything is taken back in reverse. After it, what is
-//! left are deletions, and exchanges by clsact: they go on, what could not be deleted is told, and what could not be exchanged is looked
-//! at again soon. A plan without a commit concerns single interfaces, and
-//! each of them is all or nothing for itself. An interface that vanished meanwhile is no failure.
+//! left are deletions and late exchanges: they go on, what could not be deleted is told, and what could not be exchanged is looked at
+//! again soon. A plan without a commit concerns single interfaces, and each of them is all or nothing for itself. An interface that
+//! vanished meanwhile is no failure.
 
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;

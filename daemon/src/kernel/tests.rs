@@ -1,8 +1,9 @@
 //! What tests of kernel facilities share: a scratch bpffs, a scratch network namespace, programs of two instructions.
 
 use std::fs;
+use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::bpf;
 use super::pins::{self, Pins};
@@ -34,6 +35,13 @@ pub(crate) use needs_tcx;
 pub(crate) fn is_root() -> bool {
     // SAFETY: no arguments.
     unsafe { libc::geteuid() == 0 }
+}
+
+/// Cuts a file as truncate(2) does, without opening it.
+pub(crate) fn truncate(path: &Path, length: i64) -> io::Result<()> {
+    let path = sys::c_path(path).map_err(io::Error::other)?;
+    // SAFETY: the path ends with NUL.
+    if unsafe { libc::truncate(path.as_ptr(), length) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// A directory on a bpffs of its own, gone at the end.

@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
-use std::iter::StepBy;
-use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -123,7 +121,7 @@ fn content(map: &Map) -> u64 {
     let facts = map.facts();
     match facts.kind {
         RING | PER_CPU => 0,
-        PROGRAM_ARRAY => places(map, (0..facts.max_entries).step_by(1)),
+        PROGRAM_ARRAY => places(map, 0..facts.max_entries),
         ARRAY_OF_MAPS => places_of_maps(map),
         _ => elements(map),
     }
@@ -136,7 +134,7 @@ fn hash(parts: &[&[u8]]) -> u64 {
 }
 
 /// The sum of the hashes of an array's places, each of which holds an id.
-fn places(map: &Map, which: StepBy<Range<u32>>) -> u64 {
+fn places(map: &Map, which: impl Iterator<Item = u32>) -> u64 {
     which.map(|index| hash(&[&index.to_ne_bytes(), &id_at(map, index)])).fold(0, u64::wrapping_add)
 }
 

@@ -303,6 +303,7 @@ fn tell(troubles: &Troubles, path: &Path, what: String) {
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
+    use crate::kernel::tests::truncate;
     use std::fs::OpenOptions;
     use std::io::Write;
 
@@ -348,14 +349,7 @@ mod tests {
         fs::create_dir(&policies).unwrap();
         fs::write(policies.join("a.toml"), "version = 1\n# more\n").unwrap();
         let triggers = start(&policies);
-        assert!(
-            std::process::Command::new("python3")
-                .args(["-c", "import os,sys; os.truncate(sys.argv[1], 12)"])
-                .arg(policies.join("a.toml"))
-                .status()
-                .unwrap()
-                .success()
-        );
+        truncate(&policies.join("a.toml"), 12).unwrap();
         assert!(triggers.recv_timeout(Duration::from_secs(5)).is_ok());
     }
 

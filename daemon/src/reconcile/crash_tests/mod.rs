@@ -127,6 +127,35 @@ fn dies_everywhere(scenario: &Scenario) {
     eprintln!("{}: {kills} kills", scenario.name);
 }
 
+#[test]
+fn filter_that_cannot_be_exchanged_over_another_layout_is_exchanged_by_the_same_daemon_soon() {
+    needs_root!();
+    let scenario = &scenarios::OTHER_LAYOUT_BY_CLSACT;
+    let world = World::with("late", scenario.ways);
+    let actions = expected(&world, scenario, 0).counted.actions;
+    let mut late = 0;
+    for action in 0..actions {
+        (scenario.prepare)(&world, 0);
+        let (mut daemon, counted) = faults::run(Fault::Action(action, Harm::Errno(libc::ENOMEM)), || {
+            let mut daemon = world.daemon();
+            // Where it ends the start is what the others look at.
+            let _refused = (scenario.operate)(&world, &mut daemon, 0);
+            daemon
+        });
+        let at = counted.at.unwrap_or_default();
+        if at.starts_with("exchange program") {
+            late += 1;
+            assert!(daemon.again(), "{at}: it looks again");
+            assert!(daemon.warnings.iter().any(|warning| warning.contains("abi1 stays")), "{at}: {:?}", daemon.warnings);
+            assert_eq!(world.seen(), world.before().0, "{at}: judged as before");
+            daemon.follow_links().map_err(|refusal| refusal.text).unwrap();
+            assert_eq!(world.seen(), world.before().0, "{at}: judged as before, by the new tables");
+            world.is_tidy(&mut daemon, &at);
+        }
+    }
+    assert!(late > 1, "{late} exchanges of {actions} actions");
+}
+
 /// Not a test of its own: what the tests above start and see die.
 #[test]
 fn child_that_dies() {

@@ -157,7 +157,7 @@ impl World {
         self.is_tidy(&mut daemon, "without a fault");
     }
 
-    fn is_tidy(&self, daemon: &mut Reconciler, what: &str) {
+    pub(super) fn is_tidy(&self, daemon: &mut Reconciler, what: &str) {
         // XDP may have needed a second look.
         daemon.follow_links().map_err(|refusal| refusal.text).unwrap();
         let kernel = daemon.kernel.as_ref().unwrap();
