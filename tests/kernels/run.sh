@@ -71,7 +71,7 @@ boot() { # KERNEL RELEASE SETTING…: appends to the kernel's console, says the 
         say "$kernel: a guest ended without a verdict ($*; try $try): $(grep -aE 'Kernel panic|Oops|BUG:|Out of memory' "$home/$kernel.guest" | tail -n 3 | tr '\n' ' ')" >&2
         [ ! -s "$home/$kernel.qemu" ] || cat "$home/$kernel.qemu" >&2
     done
-    echo "FAILED $release two-guests-without-a-verdict"
+    echo "FAILED $release ${1#executable=}/without-a-verdict"
 }
 
 # Each test executable has a guest of its own: what one leaves behind, or tears down, is nothing to the next.
