@@ -39,6 +39,7 @@ pub mod sock;
 pub mod standing;
 pub mod sys;
 pub mod sys_bpf;
+pub mod sys_inotify;
 pub mod sys_packet;
 pub mod wait;
 pub mod wire;

@@ -1,5 +1,5 @@
-//! The few system calls that the standard library does not offer. With [`crate::sys_bpf`] and [`crate::sys_packet`] the only module of
-//! the bench with `unsafe`.
+//! The few system calls that the standard library does not offer. With [`crate::sys_bpf`], [`crate::sys_inotify`] and
+//! [`crate::sys_packet`] the only module of the bench with `unsafe`.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
@@ -8,6 +8,7 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Effective user id of this process.
@@ -129,30 +130,40 @@ impl Drop for Held {
     }
 }
 
-/// Takes every inotify instance that a user may have, until the answer is dropped.
-///
-/// # Errors
-/// What setresuid(2) answers, or inotify_init(2) where it is not that there are no more.
-pub fn all_inotify_instances(user: u32) -> io::Result<Vec<OwnedFd>> {
-    let taker = move || {
-        // SAFETY: the raw call takes plain numbers and changes the calling thread alone, which ends here.
-        if unsafe { libc::syscall(libc::SYS_setresuid, user, user, user) } < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let mut taken = Vec::new();
-        loop {
-            // SAFETY: inotify_init1 takes a plain number.
-            let fd = unsafe { libc::inotify_init1(libc::IN_CLOEXEC) };
-            if fd >= 0 {
-                // SAFETY: `fd` was just opened and has no other owner.
-                taken.push(unsafe { OwnedFd::from_raw_fd(fd) });
-                continue;
-            }
-            let error = io::Error::last_os_error();
-            return if error.raw_os_error() == Some(libc::EMFILE) { Ok(taken) } else { Err(error) };
-        }
-    };
-    std::thread::spawn(taker).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+/// The pages of a file, mapped; its descriptor is closed, and the file open all the same. No event tells of what is written here.
+#[derive(Debug)]
+pub struct Mapped {
+    pages: *mut libc::c_void,
+    length: usize,
+}
+
+impl Mapped {
+    /// Maps all of a file.
+    ///
+    /// # Errors
+    /// What open(2) or mmap(2) answers.
+    pub fn open(path: &Path) -> io::Result<Mapped> {
+        let file = File::options().read(true).write(true).open(path)?;
+        let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a fresh mapping of a file that is as long.
+        let pages = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+        if pages == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(Mapped { pages, length }) }
+    }
+
+    /// Writes over the whole file.
+    pub fn write(&mut self, text: &str) {
+        assert_eq!(text.len(), self.length, "a mapping does not make a file longer");
+        // SAFETY: the mapping is as long as the text, and nobody else has it.
+        unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), self.pages.cast(), self.length) };
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // SAFETY: the mapping that `open` made, in its size; nothing refers to it any more.
+        unsafe { libc::munmap(self.pages, self.length) };
+    }
 }
 
 /// Gives two paths of one file system each other's content, as one step.

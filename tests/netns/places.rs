@@ -4,10 +4,11 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
 use netpol_tests::policy::{VERSION, allow_port, arriving};
-use netpol_tests::{Bench, Daemon, Family, Net, residue, say, sys, wait};
+use netpol_tests::{Bench, Daemon, Family, Net, residue, say, sys, sys_inotify, wait};
 
 use crate::matrix::{followed, udp_to};
 
@@ -15,6 +16,8 @@ use crate::matrix::{followed, udp_to};
 const TOUCHES: usize = 100_000;
 /// A user whose inotify instances are all taken; nobody else on this machine.
 const POOR_USER: u32 = 61_234;
+/// Of his instances, where only the watches are taken: the daemon has a few.
+const LEFT_INSTANCES: usize = 8;
 
 fn allowing(port: u16) -> String {
     arriving(&(allow_port("always", "udp", 53) + &allow_port("one", "udp", port)))
@@ -122,6 +125,18 @@ impl<'a> Mounted<'a> {
         assert!(Command::new("mount").arg("--bind").args([from, at]).status().expect("mount").success(), "mount --bind");
         Mounted(at)
     }
+
+    /// Shows what these directories hold; `None`, said aloud, where the kernel has no overlayfs.
+    fn overlay(lower: &[&Path], at: &'a Path) -> Option<Mounted<'a>> {
+        let lower: Vec<_> = lower.iter().map(|path| path.display().to_string()).collect();
+        let options = format!("lowerdir={}", lower.join(":"));
+        let output = Command::new("mount").args(["-t", "overlay", "overlay", "-o", &options]).arg(at).output().expect("mount");
+        if !output.status.success() {
+            say::aloud(&format!("SKIPPED below an overlay: {}", String::from_utf8_lossy(&output.stderr).trim()));
+            return None;
+        }
+        Some(Mounted(at))
+    }
 }
 
 impl Drop for Mounted<'_> {
@@ -167,27 +182,88 @@ fn events_that_were_lost_end_at_what_is_on_disk() {
     enforced(&bench, 1002, "still watched");
 }
 
-#[test]
-fn without_inotify_the_directory_is_polled_and_status_says_so() {
-    let Some(net) = Net::new() else { return };
-    net.write("10-test.toml", &allowing(1000));
-    let taken = sys::all_inotify_instances(POOR_USER).expect("inotify instances");
+/// A daemon that runs as a user of whom all that inotify grants has been taken.
+fn as_poor_user(net: Net) -> Bench {
     let (user, begin) = (format!("--reuid={POOR_USER}"), Instant::now());
     let capabilities = "+bpf,+perfmon,+net_admin,+sys_admin,+dac_override,+lease";
     let (inherited, ambient) = (format!("--inh-caps={capabilities}"), format!("--ambient-caps={capabilities}"));
     let wrapper = ["setpriv", &user, "--clear-groups", &inherited, &ambient];
     let (daemon, notified) = Daemon::heard(&net, &wrapper, &[]);
     notified.wait(begin, "READY");
-    let bench = Bench::around(net, daemon);
-    let polled = || bench.cli().warnings().contains("inotify is not available");
+    Bench::around(net, daemon)
+}
+
+/// The directory is polled while `status` says so, and watched as soon as what was taken is given back.
+fn polled_until_given_back<T>(bench: &Bench, taken: T, warning: &str) {
+    let polled = || bench.cli().warnings().contains(warning);
     assert!(polled(), "{}", bench.cli().warnings());
     bench.net.write("10-test.toml", &allowing(1001));
-    let time = enforced(&bench, 1001, "polled");
-    say::aloud(&format!("without inotify: {} instances of the user were taken; saved file enforced after {time:?}", taken.len()));
+    let time = enforced(bench, 1001, "polled");
+    say::aloud(&format!("{warning}: saved file enforced after {time:?}"));
     drop(taken);
     wait::until("inotify is used as soon as it can be had", Duration::from_secs(15), || !polled());
     bench.net.write("10-test.toml", &allowing(1002));
-    enforced(&bench, 1002, "watched");
+    enforced(bench, 1002, "watched");
+}
+
+/// One at a time: what a user may have is counted over all namespaces.
+static POOR: Mutex<()> = Mutex::new(());
+
+#[test]
+fn without_inotify_the_directory_is_polled_and_status_says_so() {
+    let _alone = POOR.lock();
+    let Some(net) = Net::new() else { return };
+    net.write("10-test.toml", &allowing(1000));
+    let taken = sys_inotify::all_instances(POOR_USER).expect("inotify instances");
+    polled_until_given_back(&as_poor_user(net), taken, "inotify is not available");
+}
+
+#[test]
+fn beyond_the_limit_of_watches_the_directory_is_polled_and_status_says_so() {
+    let _alone = POOR.lock();
+    let Some(net) = Net::new() else { return };
+    net.write("10-test.toml", &allowing(1000));
+    let most = |name: &str| {
+        fs::read_to_string(format!("/proc/sys/fs/inotify/{name}")).expect("a limit").trim().parse::<usize>().expect("a number")
+    };
+    let files = net.scratch("watched");
+    fs::create_dir(&files).expect("a directory");
+    let instances = most("max_user_instances") - LEFT_INSTANCES;
+    let files: Vec<PathBuf> = (0..=most("max_user_watches").div_ceil(instances)).map(|n| files.join(n.to_string())).collect();
+    files.iter().for_each(|file| fs::write(file, "").expect("a file"));
+    let taken = sys_inotify::all_watches(POOR_USER, &files, LEFT_INSTANCES).expect("inotify watches");
+    polled_until_given_back(&as_poor_user(net), taken, "cannot be watched");
+}
+
+/// What changes below an overlay, like what another host changes on a file system of the network, no event tells of.
+#[test]
+fn change_that_no_event_tells_of_is_seen_within_a_minute() {
+    let Some(net) = Net::new() else { return };
+    let (directory, lower) = (net.policy_dir(), net.scratch("lower"));
+    fs::create_dir(&lower).expect("another directory");
+    fs::write(lower.join("10-test.toml"), allowing(1000)).expect("a policy");
+    let empty = net.scratch("empty");
+    fs::create_dir(&empty).expect("another directory");
+    let Some(mounted) = Mounted::overlay(&[&lower, &empty], &directory) else { return };
+    let daemon = Daemon::start(&net);
+    let bench = Bench::around(net, daemon);
+    fs::write(lower.join("10-test.toml"), allowing(1001)).expect("a policy");
+    let time = followed(&bench, 1001, Duration::from_secs(75), "changed below an overlay");
+    say::aloud(&format!("a change that no event tells of: enforced after {time:?}"));
+    drop(mounted);
+}
+
+/// Who maps a file has it open, though no descriptor is left, and writes to it without a call.
+#[test]
+fn file_that_is_written_through_a_mapping_is_read_when_the_mapping_ends() {
+    let Some(bench) = Bench::start(&allowing(1000)) else { return };
+    let mut mapped = sys::Mapped::open(&bench.net.policy_dir().join("10-test.toml")).expect("a mapping");
+    std::thread::sleep(Duration::from_secs(3));
+    mapped.write(&allowing(1001));
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(!bench.arrives(&udp_to(Family::V4, 1001)), "nobody knows when it is whole");
+    drop(mapped);
+    enforced(&bench, 1001, "the mapping has ended");
 }
 
 /// `git checkout`, `rsync --delete`, a file system that is not mounted: no file is no wish for no policy.
