@@ -99,7 +99,7 @@ install:
 	install -d -m 0755 $(DESTDIR)$(UNITDIR)
 	sed 's|@PREFIX@|$(PREFIX)|' systemd/netpol-ebpf.service > $(DESTDIR)$(UNITDIR)/netpol-ebpf.service
 	chmod 0644 $(DESTDIR)$(UNITDIR)/netpol-ebpf.service
-	install -D -m 0644 systemd/metrics.conf $(DESTDIR)$(SHARE)/doc/netpol-ebpf/metrics.conf
+	install -D -m 0644 -t $(DESTDIR)$(SHARE)/doc/netpol-ebpf systemd/metrics.conf systemd/waits.conf
 	install -d -m 0755 $(DESTDIR)$(SYSCONFDIR)/netpol.d $(DESTDIR)$(SHARE)/man/man5 $(DESTDIR)$(SHARE)/man/man8
 	$(BIN) man netpol-ebpf > $(DESTDIR)$(SHARE)/man/man8/netpol-ebpf.8
 	$(BIN) man netpol.d > $(DESTDIR)$(SHARE)/man/man5/netpol.d.5

@@ -189,6 +189,13 @@ in
       description = "Enforce what `networking.firewall` opens (ports, ranges, ping, trusted interfaces, ports of single interfaces) as policies.";
     };
 
+    requiredFor = lib.mkOption {
+      type = lib.types.listOf lib.types.str;
+      default = [ ];
+      description = "Services that raise the network, and wait until the firewall is enforced: where the kernel takes nothing at boot, the host has no network rather than an open one.";
+      example = [ "systemd-networkd" ];
+    };
+
     coexist = lib.mkOption {
       type = lib.types.bool;
       default = false;
@@ -222,22 +229,35 @@ in
     environment.etc."netpol.d".source = source;
 
     systemd.packages = [ cfg.package ];
-    systemd.services.netpol-ebpf = {
-      wantedBy = [ "sysinit.target" ];
-      # A switch of the system swaps a link in /etc: the running daemon is told to look, and a refused ruleset is a failed reload.
-      reloadTriggers = [ source ];
-      # Where the unit or the package changes: one restart at the end, not a stop before the activation and a start after it.
-      stopIfChanged = false;
-      serviceConfig = {
-        # /etc/netpol.d is a link into the store.
-        ConfigurationDirectory = "";
-      }
-      // lib.optionalAttrs (daemon ? metrics) {
-        RestrictAddressFamilies = [
-          "AF_INET"
-          "AF_INET6"
-        ];
-        IPAddressAllow = [ "localhost" ];
+    # As waits.conf of the package says it elsewhere. What runs already is left alone, whatever becomes of the daemon.
+    systemd.services = lib.genAttrs cfg.requiredFor
+      (_: {
+        wants = [ "netpol-ebpf.service" ];
+        after = [ "netpol-ebpf.service" ];
+        startLimitIntervalSec = 0;
+        serviceConfig = {
+          ExecStartPre = [ "+/run/current-system/systemd/bin/systemctl is-active --quiet netpol-ebpf.service" ];
+          Restart = lib.mkDefault "on-failure";
+          RestartSec = lib.mkDefault 1;
+        };
+      }) // {
+      netpol-ebpf = {
+        wantedBy = [ "sysinit.target" ];
+        # A switch of the system swaps a link in /etc: the running daemon is told to look, and a refused ruleset is a failed reload.
+        reloadTriggers = [ source ];
+        # Where the unit or the package changes: one restart at the end, not a stop before the activation and a start after it.
+        stopIfChanged = false;
+        serviceConfig = {
+          # /etc/netpol.d is a link into the store.
+          ConfigurationDirectory = "";
+        }
+        // lib.optionalAttrs (daemon ? metrics) {
+          RestrictAddressFamilies = [
+            "AF_INET"
+            "AF_INET6"
+          ];
+          IPAddressAllow = [ "localhost" ];
+        };
       };
     };
   };

@@ -100,3 +100,26 @@ fn service_is_the_packages_own_and_a_change_reloads_it() {
     assert_eq!(made["service"]["stopIfChanged"], false, "a new version is a restart, without a time in which nobody is there");
     assert_eq!(made["reloads"], serde_json::json!(["/nix/store/checked"]), "what /etc/netpol.d leads to");
 }
+
+/// What the option says is what `waits.conf` says where there is no module.
+#[test]
+fn services_that_raise_the_network_wait_for_the_firewall() {
+    if !nix_is_here() {
+        return;
+    }
+    let made = evaluate(&nix_folder().join("good/web-server.nix"), None).unwrap();
+    let waits = &made["others"]["systemd-networkd"];
+    let shipped = include_str!("../../systemd/waits.conf");
+    for key in ["Wants", "After"] {
+        assert_eq!(waits[key.to_lowercase()], serde_json::json!(["netpol-ebpf.service"]));
+        assert!(shipped.contains(&format!("\n{key}=netpol-ebpf.service\n")), "{shipped}");
+    }
+    assert_eq!(waits["startLimitIntervalSec"], 0);
+    let service = waits["serviceConfig"].as_object().unwrap();
+    for (key, value) in service {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned).replace("/run/current-system/systemd/bin", "/bin");
+        let value = value.trim_matches(['[', ']', '"']);
+        assert!(shipped.contains(&format!("\n{key}={value}\n")), "{key}={value} of\n{shipped}");
+    }
+    assert_eq!(service.len(), 3);
+}

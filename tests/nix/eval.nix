@@ -92,5 +92,6 @@ in
   files = map (file: { inherit (file) name; } // contents file.path) (source (settings // { checkPolicies = false; })).files;
   checked = (source settings).script;
   service = removeAttrs result.systemd.services.netpol-ebpf [ "reloadTriggers" ];
+  others = removeAttrs result.systemd.services [ "netpol-ebpf" ];
   reloads = map (trigger: trigger.outPath) result.systemd.services.netpol-ebpf.reloadTriggers;
 }

@@ -134,6 +134,8 @@ let
         description = "Whether to enable ${what}.";
       };
     mkIf = condition: content: if condition then content else { };
+    mkDefault = value: value;
+    genAttrs = names: make: listToAttrs (map (name: nameValuePair name (make name)) names);
     literalExpression = text: text;
     optional = condition: value: if condition then [ value ] else [ ];
     optionals = condition: list: if condition then list else [ ];

@@ -47,9 +47,7 @@ fn crash_and_restart_and_stop_lose_no_connection_and_let_nothing_in() {
 
     let process = machine.property("MainPID");
     machine.must(&["kill", "-9", &process]);
-    wait::until("a new process after the crash", PATIENCE, || {
-        machine.property("ActiveState") == "active" && ![process.as_str(), "0"].contains(&machine.property("MainPID").as_str())
-    });
+    wait::until("a new process after the crash", PATIENCE, || machine.serves_anew(&process));
     assert!(standing.lives(), "over the crash");
     assert_eq!(machine.property("NRestarts"), "1");
 
@@ -85,8 +83,7 @@ fn stop_takes_the_firewall_off_where_the_policy_says_so_and_the_journal_tells() 
     let denied = machine.flood_of_denied(55);
     let process = machine.property("MainPID");
     machine.must(&["systemctl", "kill", "--signal=TERM", "netpol-ebpf.service"]);
-    let is_back = || machine.property("ActiveState") == "active" && machine.property("MainPID") != process;
-    wait::until("systemd starts it again", Duration::from_secs(30), is_back);
+    wait::until("systemd starts it again", PATIENCE, || machine.serves_anew(&process));
     let (sent, got) = denied.end();
     assert!(sent > 100 && got == 0, "nor is a signal: {got} of {sent} denied datagrams");
     machine.service("stop").expect(0);
@@ -168,9 +165,7 @@ fn user_without_any_right_does_not_keep_the_daemon_from_starting() {
     std::thread::sleep(Duration::from_secs(1));
     let process = machine.property("MainPID");
     machine.must(&["kill", "-9", &process]);
-    let is_back =
-        || machine.property("ActiveState") == "active" && ![process.as_str(), "0"].contains(&machine.property("MainPID").as_str());
-    wait::until("systemd starts it again", Duration::from_secs(30), is_back);
+    wait::until("systemd starts it again", PATIENCE, || machine.serves_anew(&process));
     assert_eq!(machine.property("NRestarts"), "1", "{}", machine.journal());
     machine.must(&["systemctl", "stop", "nobodys"]);
 }

@@ -190,6 +190,12 @@ impl Machine {
         self.must(&["systemctl", "show", "--value", "-p", name, "netpol-ebpf.service"]).trim().to_owned()
     }
 
+    /// Whether the service is up with another process than this one.
+    pub fn serves_anew(&self, former: &str) -> bool {
+        let process = self.property("MainPID");
+        self.property("ActiveState") == "active" && process != former && process != "0"
+    }
+
     /// What the service has written to the journal.
     pub fn journal(&self) -> String {
         self.run(&["journalctl", "--no-pager", "-o", "cat", "-u", "netpol-ebpf.service"]).out

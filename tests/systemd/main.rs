@@ -6,6 +6,7 @@ mod machine;
 mod neighbours;
 mod nixos;
 mod packages;
+mod refused;
 mod reload;
 mod traffic;
 mod unit;

@@ -2,6 +2,7 @@
 {
   settings = {
     enable = true;
+    requiredFor = [ "systemd-networkd" ];
     failsafe.inbound = [
       {
         protocol = "tcp";
