@@ -8,7 +8,7 @@ use netpol_tests::flood::Flood;
 use netpol_tests::policy::{VERSION, policy};
 use netpol_tests::sock::{self, Connection};
 use netpol_tests::standing::Standing;
-use netpol_tests::{Bench, Family, Hook, Packet, say};
+use netpol_tests::{Bench, Family, Hook, Packet, say, wait};
 
 /// Standing connections, over both families.
 const STANDING: usize = 100;
@@ -55,6 +55,11 @@ fn table_full_of_completed_connections_refuses_new_ones_and_cuts_none() {
             assert!(refused > 400, "{what} {f:?}: the table is full");
         }
     }
+    wait::until("status says how full it is", Duration::from_secs(15), || {
+        let table = &bench.cli().status()["flows"]["connections"];
+        table["max"] == 512 && table["flows"].as_u64() > Some(460)
+    });
+    assert!(bench.cli().warnings().contains("the table `connections` holds"), "{}", bench.cli().warnings());
     assert!(standing.live() && standing.finish() > 0);
     // Those that stood have closed: there is room again, for whoever comes.
     let end = Instant::now() + Duration::from_secs(30);

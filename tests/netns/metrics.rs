@@ -39,6 +39,10 @@ fn counters_are_served_and_the_listener_follows_the_policy() {
         "{page}"
     );
     assert!(page.contains("netpol_log_events_lost_total 0") && page.contains("netpol_log_lines_lost_total 0"), "{page}");
+    wait::until("the tables are counted", Duration::from_secs(15), || {
+        let page = get(&bench, 9472, "/metrics");
+        page.contains("netpol_flows{table=\"half_open\"} 1\n") && page.contains("netpol_flows_max{table=\"connections\"} 262144\n")
+    });
     assert!(get(&bench, 9472, "/").contains("404"));
     bench.net.write("10-test.toml", &serving(9473));
     wait::until("the other port", Duration::from_secs(8), || get(&bench, 9473, "/metrics").contains("200 OK"));

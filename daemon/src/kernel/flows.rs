@@ -39,10 +39,22 @@ pub fn list(table: &Map, timeouts: &[u64; abi::NP_TIMEOUTS as usize], now: u64) 
     Ok(found)
 }
 
-/// Deletes flows that are over, and those of interfaces that are gone: another device may get their index.
+/// How full a table is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fill {
+    /// Name of the table.
+    pub table: &'static str,
+    /// Flows in it.
+    pub flows: usize,
+    /// Flows that it has room for.
+    pub room: usize,
+}
+
+/// Deletes flows that are over, and those of interfaces that are gone: another device may get their index. Returns how many are left.
 pub fn sweep(table: &Map, timeouts: &[u64; abi::NP_TIMEOUTS as usize], present: &BTreeSet<u32>, now: u64) -> Result<usize> {
-    let mut deleted = 0;
+    let (mut seen, mut deleted) = (0, 0);
     table.each_batch(&mut |keys: &[abi::np_flow_key], flows: &[abi::np_flow]| {
+        seen += keys.len();
         let pairs = keys.iter().zip(flows);
         let over = pairs.filter(|(key, flow)| expired(key, flow, timeouts, now) || !present.contains(&key.ifindex));
         let over: Vec<abi::np_flow_key> = over.map(|(key, _)| *key).collect();
@@ -51,7 +63,7 @@ pub fn sweep(table: &Map, timeouts: &[u64; abi::NP_TIMEOUTS as usize], present: 
         }
         Ok(())
     })?;
-    Ok(deleted)
+    Ok(seen.saturating_sub(deleted))
 }
 
 #[cfg(test)]
@@ -108,7 +120,7 @@ mod tests {
         flows.push(flow(9, 1, libc::IPPROTO_TCP, abi::NP_FLOW_NEW, now));
         table.fill(&flows).unwrap();
         assert_eq!(list(&table, &timeouts(), now).unwrap().len(), 301);
-        assert_eq!(sweep(&table, &timeouts(), &BTreeSet::from([1]), now).unwrap(), 301);
+        assert_eq!(sweep(&table, &timeouts(), &BTreeSet::from([1]), now).unwrap(), 300);
         let left = list(&table, &timeouts(), now).unwrap();
         assert_eq!(left.len(), 300);
         assert!(left.iter().all(|(key, _)| key.remote_port < 300 && key.ifindex == 1));

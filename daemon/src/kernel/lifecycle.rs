@@ -423,9 +423,10 @@ fn flows_of_vanished_interfaces_are_swept() {
     for port in 1..=20 {
         verdict(&kernel, "np0", port);
     }
-    assert_eq!((kernel.flows().unwrap().len(), kernel.sweep_flows().unwrap()), (20, 0));
+    let left = |kernel: &mut Kernel| kernel.sweep_flows().unwrap().iter().map(|table| table.flows).sum::<usize>();
+    assert_eq!((kernel.flows().unwrap().len(), left(&mut kernel)), (20, 20));
     ip(&["del", "np0"]);
-    assert_eq!((kernel.sweep_flows().unwrap(), kernel.flows().unwrap().len()), (20, 0));
+    assert_eq!((left(&mut kernel), kernel.flows().unwrap().len()), (0, 0));
 }
 
 #[test]

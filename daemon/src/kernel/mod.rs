@@ -73,6 +73,7 @@ pub use detach::directory as detach_directory;
 pub use error::{Error, Result};
 pub use events::{Events, event};
 pub use features::{Feature, Features};
+pub use flows::Fill;
 pub use inspect::{Inspection, inspect};
 pub use sets::{Prepared, Standing};
 pub use sys::{boot_time, boot_time_offset, leave_signals_to_others, unread};
@@ -336,15 +337,16 @@ impl Kernel {
         Ok(found.map(|key| (key.ifindex, key.vlan)))
     }
 
-    /// Deletes flows that have expired or whose interface is gone; returns how many. Call it every few seconds.
-    pub fn sweep_flows(&mut self) -> Result<usize> {
-        let Some(timeouts) = self.timeouts()? else { return Ok(0) };
+    /// Deletes flows that have expired or whose interface is gone; returns how full each table is then. Call it every few seconds.
+    pub fn sweep_flows(&mut self) -> Result<Vec<Fill>> {
+        let Some(timeouts) = self.timeouts()? else { return Ok(Vec::new()) };
         let present = links::list()?.into_keys().collect();
-        let mut deleted = 0;
-        for table in ["connections", "half_open"] {
-            deleted += flows::sweep(shared::need(&self.maps, table)?, &timeouts, &present, boot_time())?;
-        }
-        Ok(deleted)
+        let fill = |table: &'static str| {
+            let map = shared::need(&self.maps, table)?;
+            let flows = flows::sweep(map, &timeouts, &present, boot_time())?;
+            Ok(Fill { table, flows, room: map.facts().max_entries as usize })
+        };
+        ["connections", "half_open"].into_iter().map(fill).collect()
     }
 
     /// The reverse path of every address, by the routing tables as they are now.

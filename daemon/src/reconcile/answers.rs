@@ -14,7 +14,7 @@ use crate::policy::model::{Action, Direction, EndpointKind, Hook, Policy, Policy
 use crate::policy::reason::Reason;
 use crate::report;
 use crate::report::rules::{RuleLine, unix_now};
-use crate::report::status::{Interface, LogLosses, Packets, Status, View};
+use crate::report::status::{Interface, LogLosses, Packets, Status, Table, View};
 use crate::trigger::control::Response;
 use netpol_probes::abi;
 
@@ -51,6 +51,7 @@ impl Reconciler {
         for interface in interfaces.iter().filter(|interface| interface.attach == "none") {
             warnings.push(format!("{} is NOT enforced: our programs are not attached", interface.name));
         }
+        warnings.extend(self.flows.iter().filter(|table| table.flows * 10 >= table.room * 9).map(nearly_full));
         let set_problems = self.sets.problems();
         warnings.extend(set_problems.iter().cloned());
         let mut seen = BTreeSet::new();
@@ -75,6 +76,7 @@ impl Reconciler {
             last_error: self.last_error.clone().or_else(|| self.link_error.clone()),
             packets: self.packets()?,
             failsafe: self.live.as_ref().map(|live| failsafe(&live.policies)).unwrap_or_default(),
+            flows: self.flows.iter().map(|fill| (fill.table.to_owned(), Table { flows: fill.flows, max: fill.room })).collect(),
             log: LogLosses { events: self.kernel.as_ref().map_or(Ok(0), kernel::Kernel::lost_events)?, lines: report::outlet::lost() },
         })
     }
@@ -162,6 +164,14 @@ impl Reconciler {
             }
         }
     }
+}
+
+/// What to say of a table of flows that will soon refuse new ones.
+fn nearly_full(fill: &kernel::Fill) -> String {
+    format!(
+        "the table `{}` holds {} of {} flows: when it is full, new ones are refused (conntrack_full)",
+        fill.table, fill.flows, fill.room
+    )
 }
 
 /// What to say of a policy that selects nothing.

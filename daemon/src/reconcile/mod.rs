@@ -118,6 +118,8 @@ pub struct Reconciler {
     names: SharedNames,
     sets: sets::Sets,
     neighbours: neighbours::Neighbours,
+    /// How full the tables of flows were when they were swept last.
+    flows: Vec<kernel::Fill>,
     again: bool,
 }
 
@@ -149,6 +151,7 @@ impl Reconciler {
             names: SharedNames::default(),
             sets,
             neighbours: neighbours::Neighbours::default(),
+            flows: Vec::new(),
             again: false,
         }
     }
@@ -334,8 +337,10 @@ impl Reconciler {
     /// Deletes expired flows and set elements.
     pub fn sweep(&mut self) {
         self.sets.sweep(self.kernel.as_mut(), self.live.as_ref().map(|live| &*live.policies));
-        if let Some(Err(error)) = self.kernel.as_mut().map(Kernel::sweep_flows) {
-            warn!("expired flows could not be deleted: {error}");
+        match self.kernel.as_mut().map(Kernel::sweep_flows) {
+            Some(Ok(fill)) => self.flows = fill,
+            Some(Err(error)) => warn!("expired flows could not be deleted: {error}"),
+            None => self.flows.clear(),
         }
     }
 

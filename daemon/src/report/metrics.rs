@@ -28,6 +28,14 @@ pub fn text(status: &Status, rules: &[RuleLine]) -> String {
     for (reason, packets) in &status.packets.dropped {
         page.sample("netpol_packets_dropped_total", &[("reason", reason)], packets);
     }
+    page.family("netpol_flows", "gauge", "Flows in a table, counted every few seconds.");
+    for (name, table) in &status.flows {
+        page.sample("netpol_flows", &[("table", name)], table.flows);
+    }
+    page.family("netpol_flows_max", "gauge", "Flows that a table has room for; beyond, new ones are refused (conntrack_full).");
+    for (name, table) in &status.flows {
+        page.sample("netpol_flows_max", &[("table", name)], table.max);
+    }
     page.family("netpol_log_events_lost_total", "counter", "Packets that were to be logged and found the ring full.");
     page.sample("netpol_log_events_lost_total", &[], status.log.events);
     page.family("netpol_log_lines_lost_total", "counter", "Lines of the log that were not taken from the daemon in time.");

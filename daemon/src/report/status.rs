@@ -32,11 +32,23 @@ pub struct Status {
     pub last_error: Option<String>,
     /// Packets seen by the programs: accepted, and dropped by reason.
     pub packets: Packets,
+    /// How full the tables of flows are: `connections` and `half_open`. Counted every few seconds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub flows: BTreeMap<String, Table>,
     /// Failsafe entries in force.
     pub failsafe: Vec<String>,
     /// What of the log was lost.
     #[serde(default)]
     pub log: LogLosses,
+}
+
+/// One table of flows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// Flows in it.
+    pub flows: usize,
+    /// Flows that it has room for: beyond, new ones are refused (`conntrack_full`).
+    pub max: usize,
 }
 
 /// What of the log was lost. Verdicts and all other counters do not know of it.
@@ -127,6 +139,10 @@ impl Status {
         let dropped: u64 = self.packets.dropped.values().sum();
         let reasons: Vec<String> = self.packets.dropped.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
         line(&mut out, &format!("packets: {} accepted, {dropped} dropped{}", self.packets.accepted, parenthesis(&reasons)));
+        if !self.flows.is_empty() {
+            let tables: Vec<String> = self.flows.iter().map(|(name, table)| format!("{name} {} of {}", table.flows, table.max)).collect();
+            line(&mut out, &format!("flows: {}", tables.join(", ")));
+        }
         if self.log != LogLosses::default() {
             let LogLosses { events, lines } = self.log;
             line(&mut out, &format!("log: {events} packets lost because the ring was full, {lines} lines because nobody took them"));
@@ -222,6 +238,7 @@ mod tests {
             }],
             uncovered: vec!["lo".into()],
             restored: [("ingress".to_string(), 2)].into(),
+            flows: [("connections".to_string(), Table { flows: 12, max: 1024 })].into(),
             warnings: vec!["w".into()],
             last_error: None,
             packets: Packets { accepted: 3, dropped: [("default".to_string(), 2)].into() },
@@ -237,6 +254,7 @@ mod tests {
              not under policy: lo\n\
              put back after others took it: ingress 2\n\
              packets: 3 accepted, 2 dropped (default 2)\n\
+             flows: connections 12 of 1024\n\
              log: 5 packets lost because the ring was full, 0 lines because nobody took them\n\
              warning: w\n"
         );
