@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 const PROGRAMS: [&str; 6] = ["tc_main", "tc_policy", "tc_epilogue", "xdp_main", "xdp_policy", "guard"];
+/// Those that exist a second time for PREEMPT_RT kernels (`bpf/scratch.h`), as `NAME_rt`.
+const REALTIME: [&str; 5] = ["tc_main", "tc_policy", "tc_epilogue", "xdp_main", "xdp_policy"];
 
 const NO_CLANG: &str = "The packet programs are written in C and need clang (14 or later) at build time.
   Debian, Ubuntu:  apt install clang linux-libc-dev
@@ -31,7 +33,10 @@ fn build() -> Result<(), Box<dyn Error>> {
     let clang = env::var("CLANG").unwrap_or_else(|_| "clang".to_owned());
     let headers = kernel_headers(&clang)?;
     for program in PROGRAMS {
-        compile(&clang, &headers, program, &out)?;
+        compile(&clang, &headers, program, None, &out.join(format!("{program}.o")))?;
+    }
+    for program in REALTIME {
+        compile(&clang, &headers, program, Some("-DNP_REALTIME"), &out.join(format!("{program}_rt.o")))?;
     }
     Ok(())
 }
@@ -89,18 +94,18 @@ fn kernel_headers(clang: &str) -> Result<Vec<PathBuf>, Box<dyn Error>> {
 }
 
 /// One C file -> one ELF object of the byte order of the target.
-fn compile(clang: &str, headers: &[PathBuf], program: &str, out: &Path) -> Result<(), Box<dyn Error>> {
+fn compile(clang: &str, headers: &[PathBuf], program: &str, definition: Option<&str>, object: &Path) -> Result<(), Box<dyn Error>> {
     let big_endian = env::var("CARGO_CFG_TARGET_ENDIAN")? == "big";
     let mut command = Command::new(clang);
     // Nix's compiler wrapper adds hardening options that the BPF target does not know.
     command.env("NIX_HARDENING_ENABLE", "");
     command.args(["-target", if big_endian { "bpfeb" } else { "bpfel" }, "-mcpu=v3"]);
-    command.args(other_abi());
+    command.args(other_abi()).args(definition);
     command.args(["-std=gnu11", "-O2", "-g0", "-Wall", "-Wextra", "-Werror", "-Wno-error=pass-failed", "-fno-stack-protector"]);
     for folder in headers {
         command.arg("-idirafter").arg(folder);
     }
-    command.arg("-c").arg(format!("bpf/{program}.c")).arg("-o").arg(out.join(format!("{program}.o")));
+    command.arg("-c").arg(format!("bpf/{program}.c")).arg("-o").arg(object);
     let output = command.output().map_err(|error| format!("cannot run '{clang}': {error}\n\n{NO_CLANG}"))?;
     if !output.status.success() {
         return Err(format!("'{clang}' does not compile bpf/{program}.c:\n{}", String::from_utf8_lossy(&output.stderr)).into());

@@ -167,11 +167,10 @@ INLINE int np_send_answer(struct __sk_buff *ctx, const struct np_state *st)
 INLINE int np_answer(struct __sk_buff *ctx, struct np_state *st)
 {
 	struct np_answer_work *work;
-	__u32 zero = 0;
 
 	if (!np_may_answer(ctx, st))
 		return 0;
-	work = bpf_map_lookup_elem(&answer_scratch, &zero);
+	work = np_answer_work_of(st);
 	if (!work || (st->ethernet && !np_turn_macs(ctx, work)) || !np_is_within_rate(st, work))
 		return 0;
 	return np_make_answer(ctx, st, work) && np_store_answer(ctx, st, work) && np_send_answer(ctx, st);

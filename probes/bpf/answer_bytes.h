@@ -12,8 +12,11 @@
 #include "parse_ip4.h"
 #include "parse_ip6.h"
 #include "parse_l4.h"
+#include "scratch.h"
 
+#ifndef NP_REALTIME
 MAP_ANSWER_SCRATCH;
+#endif
 
 #define NP_ANSWER_TTL 64
 #define NP_IP4_DONT_FRAGMENT 0x4000
@@ -38,9 +41,9 @@ struct np_tag {
 
 #define NP_MAX_TAGS 4 /* more are malformed (parse_l2.h) */
 
-/* What stands in answer_scratch. */
+/* What stands in the workplace. */
 struct np_answer_work {
-	__u64 arrival; /* of answers on this CPU: outlives the packet */
+	__u64 arrival; /* of answers on this CPU, or from this place of it: outlives the packet */
 	__u32 length;  /* of the answer, from its IP header on */
 	__u32 quoted;  /* bytes of `quote`; 0 = a TCP reset */
 	struct np_ip4 ip4;
@@ -55,6 +58,19 @@ struct np_answer_work {
 	__u8 spare[NP_ANSWER_SCRATCH_SIZE - 176 - NP_QUOTE];
 };
 _Static_assert(sizeof(struct np_answer_work) == NP_ANSWER_SCRATCH_SIZE, "NP_ANSWER_SCRATCH_SIZE of abi.h is the size of np_answer_work");
+
+/* Null: there is none. */
+INLINE struct np_answer_work *np_answer_work_of(struct np_state *st)
+{
+#ifdef NP_REALTIME
+	return (void *)np_scratch_of(st)->answer;
+#else
+	__u32 zero = 0;
+
+	(void)st;
+	return bpf_map_lookup_elem(&answer_scratch, &zero);
+#endif
+}
 
 /* From the packet's destination to its source. */
 INLINE __u32 np_pseudo_sum(const struct np_state *st, struct np_answer_work *work, __u32 length, __u32 protocol)

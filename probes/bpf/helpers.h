@@ -28,6 +28,13 @@
  */
 #define FORGET(scratch, value) (*(volatile __u32 *)&(scratch) = (value), *(volatile __u32 *)&(scratch))
 
+/* Adds to a counter of this CPU. On PREEMPT_RT (scratch.h) the next packet may come between the load and the store. */
+#ifdef NP_REALTIME
+#define COUNT(counter, number) __sync_fetch_and_add(&(counter), number)
+#else
+#define COUNT(counter, number) ((counter) += (number))
+#endif
+
 /*
  * `value & mask`, as an instruction that the compiler cannot drop although it knows better: the verifier wants to see the bound
  * in the register that becomes an index, and older ones lose it when a value was kept on the stack.

@@ -37,7 +37,7 @@ INLINE int np_may_log(struct np_state *st, struct np_counter *counter)
 	if (next)
 		counter->log_arrival = next;
 	else
-		counter->log_suppressed += 1;
+		COUNT(counter->log_suppressed, 1);
 	return next != 0;
 }
 
@@ -48,8 +48,8 @@ INLINE int np_hit(struct np_state *st, __u32 index, int log)
 
 	if (!counter)
 		return 0;
-	counter->packets += 1;
-	counter->bytes += st->length;
+	COUNT(counter->packets, 1);
+	COUNT(counter->bytes, st->length);
 	counter->last_hit = st->now;
 	return log && np_may_log(st, counter);
 }

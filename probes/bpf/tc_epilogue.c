@@ -7,9 +7,8 @@
 #include "events.h"
 #include "flow_write.h"
 #include "fragments.h"
+#include "scratch.h"
 #include "verdict.h"
-
-MAP_TC_SCRATCH;
 
 INLINE void np_write_flow(struct np_state *st)
 {
@@ -34,10 +33,9 @@ INLINE void np_write_fragment(struct np_state *st)
 SEC("classifier/np_tc_epilogue") int np_tc_epilogue(struct __sk_buff *ctx)
 {
 	struct np_state *st;
-	__u32 zero = 0;
 	int verdict;
 
-	st = bpf_map_lookup_elem(&tc_scratch, &zero);
+	st = np_find_scratch(ctx);
 	if (!st)
 		return NP_VERDICT_DROP;
 	np_write_flow(st);
@@ -45,6 +43,6 @@ SEC("classifier/np_tc_epilogue") int np_tc_epilogue(struct __sk_buff *ctx)
 	np_send_events(st);
 	verdict = np_finish(st->packet.hook & 1, st->reason);
 	if (st->reason == NP_R_REJECT && np_answer(ctx, st))
-		return NP_VERDICT_REDIRECT;
-	return verdict;
+		return np_leave(st, NP_VERDICT_REDIRECT);
+	return np_leave(st, verdict);
 }

@@ -8,9 +8,9 @@
 #include "fragments.h"
 #include "generation.h"
 #include "parse.h"
+#include "scratch.h"
 #include "verdict.h"
 
-MAP_TC_SCRATCH;
 MAP_TC_PROGRAMS;
 
 INLINE void np_reset_state(struct np_state *st)
@@ -90,36 +90,35 @@ INLINE int np_main(np_ctx *ctx, __u8 hook, int raw)
 {
 	struct np_slot *slot = 0;
 	struct np_state *st;
-	__u32 zero = 0;
 	__u32 reason;
 
-	st = bpf_map_lookup_elem(&tc_scratch, &zero);
+	st = np_take_scratch(ctx);
 	if (!st)
 		return np_finish(hook, NP_R_INTERNAL);
 	np_read_clock(st);
 	switch (np_select(st, ctx->ifindex, &slot)) {
 	case NP_UNTOUCHED:
-		return np_finish(hook, NP_ACCEPTED);
+		return np_leave(st, np_finish(hook, NP_ACCEPTED));
 	case NP_BROKEN:
-		return np_finish(hook, NP_R_INTERNAL);
+		return np_leave(st, np_finish(hook, NP_R_INTERNAL));
 	}
 	if (!slot)
-		return np_finish(hook, NP_R_INTERNAL);
+		return np_leave(st, np_finish(hook, NP_R_INTERNAL));
 	if (np_is_answer(ctx, st, hook))
-		return np_finish(hook, NP_ACCEPTED);
+		return np_leave(st, np_finish(hook, NP_ACCEPTED));
 	np_reset_packet(ctx, st, hook);
 	np_reset_state(st);
 	reason = np_parse(ctx, st, raw);
 	if (reason)
-		return np_finish(hook, np_refuses_parse(st, hook, reason) ? reason : NP_ACCEPTED);
+		return np_leave(st, np_finish(hook, np_refuses_parse(st, hook, reason) ? reason : NP_ACCEPTED));
 	if (st->packet.family == 0) {
 		if (np_is_free_arp(st) || st->link.chain[hook] == NP_NONE)
-			return np_finish(hook, NP_ACCEPTED);
+			return np_leave(st, np_finish(hook, NP_ACCEPTED));
 	} else if (np_is_accepted_here(ctx, st, slot)) {
-		return np_finish(hook, NP_ACCEPTED);
+		return np_leave(st, np_finish(hook, NP_ACCEPTED));
 	}
 	bpf_tail_call(ctx, &tc_programs, st->slot);
-	return np_finish(hook, NP_R_TAIL_CALL);
+	return np_leave(st, np_finish(hook, NP_R_TAIL_CALL));
 }
 
 SEC("classifier/np_tc_ingress") int np_tc_ingress(np_ctx *ctx)

@@ -6,12 +6,12 @@
 #include "antispoof.h"
 #include "context.h"
 #include "cookie_check.h"
+#include "scratch.h"
 #include "rules.h"
 #include "stages.h"
 #include "verdict.h"
 
 MAP_ETHERTYPES;
-MAP_TC_SCRATCH;
 MAP_TC_PROGRAMS;
 
 INLINE int np_decide(struct np_state *st, __u32 reason)
@@ -278,9 +278,8 @@ INLINE void np_reset_verdict(struct np_state *st)
 SEC("classifier/np_tc_policy") int np_tc_policy(np_ctx *ctx)
 {
 	struct np_state *st;
-	__u32 zero = 0;
 
-	st = bpf_map_lookup_elem(&tc_scratch, &zero);
+	st = np_find_scratch(ctx);
 	if (!st)
 		return NP_VERDICT_DROP;
 	if (st->walking == NP_DECIDED && np_is_asked(st)) {
@@ -290,10 +289,10 @@ SEC("classifier/np_tc_policy") int np_tc_policy(np_ctx *ctx)
 			/* A run of its own: the verifier need not follow what comes after for each way through these checks. */
 			st->walking = NP_ARRIVED;
 			bpf_tail_call(ctx, &tc_programs, st->slot);
-			return np_finish(st->packet.hook & 1, NP_R_TAIL_CALL);
+			return np_leave(st, np_finish(st->packet.hook & 1, NP_R_TAIL_CALL));
 		}
 		bpf_tail_call(ctx, &tc_programs, NP_TC_EPILOGUE);
-		return np_finish(st->packet.hook & 1, NP_R_TAIL_CALL);
+		return np_leave(st, np_finish(st->packet.hook & 1, NP_R_TAIL_CALL));
 	}
 	if (st->walking == NP_DECIDED || st->walking == NP_ARRIVED) {
 		np_reset_verdict(st);
@@ -308,10 +307,10 @@ SEC("classifier/np_tc_policy") int np_tc_policy(np_ctx *ctx)
 	if (st->walking) {
 		if (np_walk_rules(st) == NP_MORE_RULES) {
 			bpf_tail_call(ctx, &tc_programs, st->slot);
-			return np_finish(st->packet.hook & 1, NP_R_TAIL_CALL);
+			return np_leave(st, np_finish(st->packet.hook & 1, NP_R_TAIL_CALL));
 		}
 		np_conclude(st, st->walking);
 	}
 	bpf_tail_call(ctx, &tc_programs, NP_TC_EPILOGUE);
-	return np_finish(st->packet.hook & 1, NP_R_TAIL_CALL);
+	return np_leave(st, np_finish(st->packet.hook & 1, NP_R_TAIL_CALL));
 }

@@ -24,7 +24,7 @@ INLINE void np_count(__u32 hook, __u32 reason)
 	__u64 *packets = bpf_map_lookup_elem(&reasons, &index);
 
 	if (packets)
-		*packets += 1;
+		COUNT(*packets, 1);
 }
 
 INLINE int np_finish(__u32 hook, __u32 reason)

@@ -6,9 +6,9 @@
 #define NP_XDP
 #include "generation.h"
 #include "parse.h"
+#include "scratch.h"
 #include "verdict.h"
 
-MAP_XDP_SCRATCH;
 MAP_XDP_PROGRAMS;
 
 INLINE __u32 np_refuse_early(struct np_state *st, __u32 reason)
@@ -32,23 +32,22 @@ SEC("xdp/np_xdp_main") int np_xdp_main(struct xdp_md *ctx)
 {
 	struct np_slot *slot = 0;
 	struct np_state *st;
-	__u32 zero = 0;
 	__u32 reason;
 
-	st = bpf_map_lookup_elem(&xdp_scratch, &zero);
+	st = np_take_scratch(ctx);
 	if (!st)
 		return np_finish(NP_HOOK_XDP, NP_R_INTERNAL);
 	np_read_clock(st);
 	switch (np_select(st, ctx->ingress_ifindex, &slot)) {
 	case NP_UNTOUCHED:
-		return np_finish(NP_HOOK_XDP, NP_ACCEPTED);
+		return np_leave(st, np_finish(NP_HOOK_XDP, NP_ACCEPTED));
 	case NP_BROKEN:
-		return np_finish(NP_HOOK_XDP, NP_R_INTERNAL);
+		return np_leave(st, np_finish(NP_HOOK_XDP, NP_R_INTERNAL));
 	}
 	np_reset_packet(ctx, st, NP_HOOK_INGRESS);
 	reason = np_parse(ctx, st, 0);
 	if (reason || !np_may_be_denied(st))
-		return np_finish(NP_HOOK_XDP, np_refuse_early(st, reason));
+		return np_leave(st, np_finish(NP_HOOK_XDP, np_refuse_early(st, reason)));
 	bpf_tail_call(ctx, &xdp_programs, st->slot);
-	return np_finish(NP_HOOK_XDP, NP_R_TAIL_CALL);
+	return np_leave(st, np_finish(NP_HOOK_XDP, NP_R_TAIL_CALL));
 }

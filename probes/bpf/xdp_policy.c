@@ -5,17 +5,15 @@
 #include "context.h"
 #include "cookie_send.h"
 #include "limits.h"
+#include "scratch.h"
 #include "verdict.h"
-
-MAP_XDP_SCRATCH;
 
 SEC("xdp/np_xdp_policy") int np_xdp_policy(struct xdp_md *ctx)
 {
 	struct np_state *st;
-	__u32 zero = 0;
 	__u32 reason;
 
-	st = bpf_map_lookup_elem(&xdp_scratch, &zero);
+	st = np_find_scratch(ctx);
 	if (!st)
 		return np_finish(NP_HOOK_XDP, NP_R_INTERNAL);
 	st->source_class = NP_NONE;
@@ -23,14 +21,14 @@ SEC("xdp/np_xdp_policy") int np_xdp_policy(struct xdp_md *ctx)
 	if (!reason)
 		reason = np_rate_of_source(st, &st->packet);
 	if (reason)
-		return np_finish(NP_HOOK_XDP, reason);
+		return np_leave(st, np_finish(NP_HOOK_XDP, reason));
 	BARRIER();
 	switch (np_send_cookie(ctx, st)) {
 	case NP_COOKIE_SENT:
 		np_finish(NP_HOOK_XDP, NP_R_SYN_COOKIE);
-		return NP_VERDICT_SEND_BACK;
+		return np_leave(st, NP_VERDICT_SEND_BACK);
 	case NP_COOKIE_LOST:
-		return np_finish(NP_HOOK_XDP, NP_R_INTERNAL);
+		return np_leave(st, np_finish(NP_HOOK_XDP, NP_R_INTERNAL));
 	}
-	return np_finish(NP_HOOK_XDP, NP_ACCEPTED);
+	return np_leave(st, np_finish(NP_HOOK_XDP, NP_ACCEPTED));
 }

@@ -6,7 +6,7 @@ mod maps;
 mod objects;
 
 pub use maps::{MAPS, MapKind, MapSpec, MaxEntries, SET_CONTENT, Scope, map};
-pub use objects::{GUARD, Loader, OBJECTS, Object, TC_EPILOGUE, TC_MAIN, TC_POLICY, XDP_MAIN, XDP_POLICY};
+pub use objects::{GUARD, Loader, Object, Objects, REALTIME, SERIAL, every_object};
 
 /// Types and constants of `bpf/abi.h`, generated: one definition for both sides.
 #[allow(missing_docs, non_camel_case_types, non_upper_case_globals, clippy::all)]

@@ -35,6 +35,10 @@ pub enum MaxEntries {
 pub enum Scope {
     /// Made once and pinned; all generations use the same.
     Shared,
+    /// The same, of the objects in their ordinary form alone.
+    Serial,
+    /// The same, of the objects in their form for PREEMPT_RT kernels alone.
+    Realtime,
     /// Made with each generation and gone with it.
     Generation,
 }
@@ -65,11 +69,14 @@ const MMAPABLE: u32 = 1 << 10;
 
 use MapKind as Kind;
 use MaxEntries::{Fixed, Measured};
-use Scope::{Generation, Shared};
+use Scope::{Generation, Realtime, Serial, Shared};
 
 const fn spec(scope: Scope, name: &'static str, kind: MapKind, key: usize, value: usize, max_entries: MaxEntries, flags: u32) -> MapSpec {
     MapSpec { name, kind, key_size: key as u32, value_size: value as u32, max_entries, flags, scope }
 }
+
+/// Packets of one CPU that may be judged at the same time on a PREEMPT_RT kernel: `NP_SCRATCHES`.
+const SCRATCHES: u32 = 16;
 
 /// Content of one dynamic set: what the elements of `sets` are like. Entries by the set's own bound.
 pub const SET_CONTENT: MapSpec =
@@ -77,7 +84,7 @@ pub const SET_CONTENT: MapSpec =
 
 /// Every map, those that all generations share first. `rule_base` and `meta` are the daemon's own: no program reads them.
 #[rustfmt::skip]
-pub const MAPS: [MapSpec; 52] = [
+pub const MAPS: [MapSpec; 54] = [
     spec(Shared, "generation", Kind::Array, 4, size_of::<abi::np_word>(), Fixed(1), MMAPABLE),
     spec(Shared, "slots", Kind::Array, 4, size_of::<abi::np_slot>(), Fixed(abi::NP_SLOTS), 0),
     spec(Shared, "links", Kind::Hash, size_of::<abi::np_link_key>(), size_of::<abi::np_link>(), Fixed(abi::NP_MAX_LINKS), 0),
@@ -92,13 +99,15 @@ pub const MAPS: [MapSpec; 52] = [
     spec(Shared, "routes6", Kind::LpmTrie, size_of::<abi::np_lpm6>(), 4, Fixed(abi::NP_MAX_ROUTES), NO_PREALLOC),
     spec(Shared, "route_links", Kind::Hash, size_of::<abi::np_route_key>(), 1, Fixed(abi::NP_MAX_ROUTE_LINKS), NO_PREALLOC),
     spec(Shared, "answers", Kind::LruHash, 4, size_of::<abi::np_answer>(), Fixed(abi::NP_MAX_ANSWERS), 0),
-    spec(Shared, "answer_scratch", Kind::PerCpuArray, 4, abi::NP_ANSWER_SCRATCH_SIZE as usize, Fixed(1), 0),
+    spec(Serial, "answer_scratch", Kind::PerCpuArray, 4, abi::NP_ANSWER_SCRATCH_SIZE as usize, Fixed(1), 0),
     spec(Shared, "reasons", Kind::PerCpuArray, 4, 8, Fixed(abi::NP_HOOKS * abi::NP_MAX_REASONS), 0),
     spec(Shared, "guards", Kind::Array, 4, size_of::<abi::np_guard>(), Fixed(abi::NP_SLOTS), 0),
     spec(Shared, "guard_names", Kind::Hash, size_of::<abi::np_guard_key>(), 4, Fixed(abi::NP_MAX_GUARD_NAMES), NO_PREALLOC),
     spec(Shared, "events", Kind::RingBuffer, 0, 0, Fixed(abi::NP_EVENT_RING), 0),
-    spec(Shared, "tc_scratch", Kind::PerCpuArray, 4, abi::NP_SCRATCH_SIZE as usize, Fixed(1), 0),
-    spec(Shared, "xdp_scratch", Kind::PerCpuArray, 4, abi::NP_SCRATCH_SIZE as usize, Fixed(1), 0),
+    spec(Serial, "tc_scratch", Kind::PerCpuArray, 4, abi::NP_SCRATCH_SIZE as usize, Fixed(1), 0),
+    spec(Serial, "xdp_scratch", Kind::PerCpuArray, 4, abi::NP_SCRATCH_SIZE as usize, Fixed(1), 0),
+    spec(Realtime, "tc_scratch_rt", Kind::PerCpuArray, 4, (8 + abi::NP_SCRATCH_SIZE + abi::NP_ANSWER_SCRATCH_SIZE) as usize, Fixed(SCRATCHES), 0),
+    spec(Realtime, "xdp_scratch_rt", Kind::PerCpuArray, 4, (8 + abi::NP_SCRATCH_SIZE) as usize, Fixed(SCRATCHES), 0),
     spec(Shared, "tc_programs", Kind::ProgramArray, 4, 4, Fixed(abi::NP_TC_PROGRAMS), 0),
     spec(Shared, "xdp_programs", Kind::ProgramArray, 4, 4, Fixed(abi::NP_XDP_PROGRAMS), 0),
     spec(Generation, "addresses4", Kind::LpmTrie, size_of::<abi::np_lpm4>(), 4, Fixed(abi::NP_MAX_PREFIXES), NO_PREALLOC),

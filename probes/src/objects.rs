@@ -7,7 +7,7 @@
 struct Aligned<Bytes: ?Sized>(Bytes);
 
 macro_rules! object {
-    ($file:literal) => {{
+    ($file:expr) => {{
         static BYTES: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/", $file)));
         &BYTES.0
     }};
@@ -37,113 +37,76 @@ pub struct Object {
     pub maps: &'static [&'static str],
 }
 
-/// First program at a tc hook; one copy for all generations.
-pub const TC_MAIN: Object = Object {
-    name: "tc_main",
-    bytes: object!("tc_main.o"),
-    loader: Loader::Libbpf,
-    programs: &["np_tc_ingress", "np_tc_egress", "np_raw_ingress", "np_raw_egress"],
-    maps: &["generation", "slots", "links", "connections", "half_open", "fragments", "answers", "reasons", "tc_scratch", "tc_programs"],
-};
+/// The objects that judge packets, in one of their two forms.
+#[derive(Debug, Clone, Copy)]
+pub struct Objects {
+    /// First program at a tc hook; one copy for all generations.
+    pub tc_main: Object,
+    /// Stages 2 to 7 at tc; one instance a generation, at `tc_programs[generation % NP_SLOTS]`.
+    pub tc_policy: Object,
+    /// Flow and fragment memory, counters, events; one copy for all generations, at `tc_programs[NP_TC_EPILOGUE]`.
+    pub tc_epilogue: Object,
+    /// The XDP program of an interface; one copy for all generations.
+    pub xdp_main: Object,
+    /// Deny sets and rates of sources at XDP; one instance a generation, at `xdp_programs[generation % NP_SLOTS]`.
+    pub xdp_policy: Object,
+}
 
-/// Stages 2 to 7 at tc; one instance a generation, at `tc_programs[generation % NP_SLOTS]`.
-pub const TC_POLICY: Object = Object {
-    name: "tc_policy",
-    bytes: object!("tc_policy.o"),
-    loader: Loader::Libbpf,
-    programs: &["np_tc_policy"],
-    maps: &[
-        "addresses4",
-        "addresses6",
-        "classes",
-        "sets",
-        "set_lists",
-        "source_checks",
-        "macs",
-        "routes4",
-        "routes6",
-        "route_links",
-        "limits",
-        "buckets",
-        "conditions",
-        "failsafe",
-        "chains",
-        "layers",
-        "views",
-        "rows",
-        "row_defaults",
-        "decisions",
-        "candidates",
-        "l4_protocols",
-        "l4_tables",
-        "l4_flags",
-        "l4_vlans",
-        "l4_dims",
-        "l4_combine",
-        "rules",
-        "slots",
-        "rule_counters",
-        "ethertypes",
-        "cookie_ports",
-        "reasons",
-        "tc_scratch",
-        "tc_programs",
-    ],
-};
+impl Objects {
+    /// All of them.
+    pub const fn all(&self) -> [Object; 5] {
+        [self.tc_main, self.tc_policy, self.tc_epilogue, self.xdp_main, self.xdp_policy]
+    }
+}
 
-/// Flow and fragment memory, counters, events; one copy for all generations, at `tc_programs[NP_TC_EPILOGUE]`.
-pub const TC_EPILOGUE: Object = Object {
-    name: "tc_epilogue",
-    bytes: object!("tc_epilogue.o"),
-    loader: Loader::Libbpf,
-    programs: &["np_tc_epilogue"],
-    maps: &[
-        "slots",
-        "connections",
-        "half_open",
-        "connection_ring",
-        "half_open_ring",
-        "ring_heads",
-        "fragments",
-        "answers",
-        "answer_scratch",
-        "events",
-        "reasons",
-        "tc_scratch",
-    ],
-};
+/// Both forms of the objects. `$end`: how the files of a form are named; `$tc`, `$answer`, `$xdp`: its maps of per-packet state.
+macro_rules! objects {
+    ($end:literal, tc: $tc:literal, answer: [$($answer:literal)?], xdp: $xdp:literal) => {
+        Objects {
+            tc_main: Object {
+                name: concat!("tc_main", $end),
+                bytes: object!(concat!("tc_main", $end, ".o")),
+                loader: Loader::Libbpf,
+                programs: &["np_tc_ingress", "np_tc_egress", "np_raw_ingress", "np_raw_egress"],
+                maps: &["generation", "slots", "links", "connections", "half_open", "fragments", "answers", "reasons", "tc_programs", $tc],
+            },
+            tc_policy: Object {
+                name: concat!("tc_policy", $end),
+                bytes: object!(concat!("tc_policy", $end, ".o")),
+                loader: Loader::Libbpf,
+                programs: &["np_tc_policy"],
+                maps: &["addresses4", "addresses6", "classes", "sets", "set_lists", "source_checks", "macs", "routes4", "routes6", "route_links", "limits", "buckets", "conditions", "failsafe", "chains", "layers", "views", "rows", "row_defaults", "decisions", "candidates", "l4_protocols", "l4_tables", "l4_flags", "l4_vlans", "l4_dims", "l4_combine", "rules", "slots", "rule_counters", "ethertypes", "cookie_ports", "reasons", "tc_programs", $tc],
+            },
+            tc_epilogue: Object {
+                name: concat!("tc_epilogue", $end),
+                bytes: object!(concat!("tc_epilogue", $end, ".o")),
+                loader: Loader::Libbpf,
+                programs: &["np_tc_epilogue"],
+                maps: &["slots", "connections", "half_open", "connection_ring", "half_open_ring", "ring_heads", "fragments", "answers", "events", "reasons", $tc, $($answer)?],
+            },
+            xdp_main: Object {
+                name: concat!("xdp_main", $end),
+                bytes: object!(concat!("xdp_main", $end, ".o")),
+                loader: Loader::Redbpf,
+                programs: &["np_xdp_main"],
+                maps: &["generation", "slots", "links", "reasons", "xdp_programs", $xdp],
+            },
+            xdp_policy: Object {
+                name: concat!("xdp_policy", $end),
+                bytes: object!(concat!("xdp_policy", $end, ".o")),
+                loader: Loader::Redbpf,
+                programs: &["np_xdp_policy"],
+                maps: &["addresses4", "addresses6", "classes", "sets", "set_lists", "limits", "buckets", "failsafe", "cookie_ports", "routes4", "routes6", "reasons", $xdp],
+            },
+        }
+    };
+}
 
-/// The XDP program of an interface; one copy for all generations.
-pub const XDP_MAIN: Object = Object {
-    name: "xdp_main",
-    bytes: object!("xdp_main.o"),
-    loader: Loader::Redbpf,
-    programs: &["np_xdp_main"],
-    maps: &["generation", "slots", "links", "reasons", "xdp_scratch", "xdp_programs"],
-};
+/// For kernels that judge the packets of a CPU one after the other.
+pub const SERIAL: Objects = objects!("", tc: "tc_scratch", answer: ["answer_scratch"], xdp: "xdp_scratch");
 
-/// Deny sets and rates of sources at XDP; one instance a generation, at `xdp_programs[generation % NP_SLOTS]`.
-pub const XDP_POLICY: Object = Object {
-    name: "xdp_policy",
-    bytes: object!("xdp_policy.o"),
-    loader: Loader::Redbpf,
-    programs: &["np_xdp_policy"],
-    maps: &[
-        "addresses4",
-        "addresses6",
-        "classes",
-        "sets",
-        "set_lists",
-        "limits",
-        "buckets",
-        "failsafe",
-        "cookie_ports",
-        "routes4",
-        "routes6",
-        "reasons",
-        "xdp_scratch",
-    ],
-};
+/// For PREEMPT_RT kernels (`bpf/scratch.h`).
+pub const REALTIME: Objects = objects!("_rt", tc: "tc_scratch_rt", answer: [], xdp: "xdp_scratch_rt");
 
 /// What netfilter runs for every IP packet of the host, of interfaces that our other programs do not judge yet; one copy for all
 /// generations. Kernels before 6.4 have no such programs and are never given it.
@@ -155,5 +118,7 @@ pub const GUARD: Object = Object {
     maps: &["generation", "slots", "links", "guards", "guard_names", "reasons"],
 };
 
-/// All of them.
-pub const OBJECTS: [Object; 6] = [TC_MAIN, TC_POLICY, TC_EPILOGUE, XDP_MAIN, XDP_POLICY, GUARD];
+/// All of them, of both forms.
+pub fn every_object() -> impl Iterator<Item = Object> {
+    SERIAL.all().into_iter().chain(REALTIME.all()).chain([GUARD])
+}

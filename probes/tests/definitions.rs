@@ -7,7 +7,7 @@ mod elf;
 use std::collections::BTreeMap;
 
 use elf::{Section, number, sections, text};
-use netpol_probes::{Loader, MaxEntries, OBJECTS, Object, map};
+use netpol_probes::{Loader, MaxEntries, Object, every_object, map};
 
 /// Five words: type, key size, value size, entries, flags.
 type Definition = [u32; 5];
@@ -46,8 +46,8 @@ fn definitions(object: &Object) -> BTreeMap<String, Definition> {
 
 #[test]
 fn every_definition_agrees_with_the_table() {
-    for object in &OBJECTS {
-        for (name, [kind, key, value, entries, flags]) in definitions(object) {
+    for object in every_object() {
+        for (name, [kind, key, value, entries, flags]) in definitions(&object) {
             let spec = map(&name).unwrap_or_else(|| panic!("{}: the table has no map {name}", object.name));
             let place = format!("{} in {}", name, object.name);
             assert_eq!((spec.kind as u32, spec.key_size, spec.value_size, spec.flags), (kind, key, value, flags), "{place}");
@@ -64,17 +64,17 @@ fn every_definition_agrees_with_the_table() {
 
 #[test]
 fn objects_name_exactly_their_maps() {
-    for object in &OBJECTS {
+    for object in every_object() {
         let mut named: Vec<&str> = object.maps.to_vec();
         named.sort_unstable();
-        let found: Vec<String> = definitions(object).into_keys().collect();
+        let found: Vec<String> = definitions(&object).into_keys().collect();
         assert_eq!(named, found, "{}", object.name);
     }
 }
 
 #[test]
 fn objects_name_exactly_their_programs() {
-    for object in &OBJECTS {
+    for object in every_object() {
         let prefix = match (object.loader, object.name) {
             (Loader::Redbpf, _) => "xdp/",
             (_, "guard") => "netfilter/",
@@ -92,7 +92,7 @@ fn objects_name_exactly_their_programs() {
 
 #[test]
 fn objects_are_aligned_and_hold_no_data() {
-    for object in &OBJECTS {
+    for object in every_object() {
         assert_eq!(object.bytes.as_ptr().align_offset(8), 0, "{}", object.name);
         for section in sections(object.bytes) {
             let data = [".data", ".bss", ".rodata", ".text"].iter().any(|name| section.name.starts_with(name));

@@ -5,7 +5,7 @@
 mod elf;
 
 use elf::{number, sections};
-use netpol_probes::OBJECTS;
+use netpol_probes::every_object;
 
 /// Where an instruction goes on, in the kernel's order, and whether it is a jump.
 fn successors(code: &[u8], at: usize) -> (Vec<usize>, bool) {
@@ -55,7 +55,7 @@ fn refused(code: &[u8]) -> Option<(usize, usize)> {
 
 #[test]
 fn every_loop_ends_with_a_jump() {
-    for object in &OBJECTS {
+    for object in every_object() {
         for section in sections(object.bytes) {
             if section.name.starts_with("classifier/") || section.name.starts_with("xdp/") {
                 let code = &object.bytes[section.offset..section.offset + section.size];

@@ -21,6 +21,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::kernel::{Form, Ways};
 use crate::plan::observed::TcAttachment;
 use crate::trigger::control::{self, Request, Response};
 
@@ -86,6 +87,9 @@ enum Command {
         /// How tc programs are attached, instead of as is best on this kernel: for tests of the other way
         #[arg(long, value_enum, hide = true)]
         attach: Option<Attach>,
+        /// Judge as on a PREEMPT_RT kernel: for tests of that form of the programs
+        #[arg(long, hide = true)]
+        realtime: bool,
     },
     /// Parse, validate, lint, run the [[test]] blocks; needs no root and no kernel
     Check {
@@ -133,7 +137,9 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let common = self.common;
         let code = match self.command {
-            Command::Run { attach } => run::run(&common, attach)?,
+            Command::Run { attach, realtime } => {
+                run::run(&common, Ways { attach: attach.map(Into::into), form: realtime.then_some(Form::Realtime) })?
+            }
             Command::Check { dir } => check::command(dir.as_deref().unwrap_or(&common.config_dir), common.json)?,
             Command::Apply(args) => apply::apply(&common, args)?,
             Command::Confirm => apply::confirm(&common)?,

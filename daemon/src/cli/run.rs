@@ -11,8 +11,8 @@ use log::{info, warn};
 use serde_json::{Value, json};
 
 use super::{Common, DONE, UNREACHABLE, detach};
-use crate::kernel;
-use crate::reconcile::{Directories, Kind, Reconciler, Ways};
+use crate::kernel::{self, Ways};
+use crate::reconcile::{Directories, Kind, Reconciler};
 use crate::report::{outlet, systemd};
 use crate::trigger::control::{Progress, Reply, Request, Response};
 use crate::trigger::{Bell, Trigger, control, files, links, metrics, owners, signals};
@@ -40,7 +40,7 @@ const TELL: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// When the first enforcement is not possible at all, or a trigger cannot be set up.
-pub(super) fn run(common: &Common, attach: Option<super::Attach>) -> anyhow::Result<u8> {
+pub(super) fn run(common: &Common, ways: Ways) -> anyhow::Result<u8> {
     outlet::detach().context("no thread for the log")?;
     let descriptors = descriptors::raise();
     let offset = kernel::boot_time_offset();
@@ -56,7 +56,7 @@ pub(super) fn run(common: &Common, attach: Option<super::Attach>) -> anyhow::Res
     let _filter_watch = links::watch_filters(ringing(Bell::new(Trigger::Filters, send.clone())))?;
     let directories = Directories { config: common.config_dir.clone(), bpffs: common.bpffs.clone(), state: common.state_dir.clone() };
     let mut service = Service {
-        reconciler: Reconciler::new(directories, Ways { attach: attach.map(Into::into) }),
+        reconciler: Reconciler::new(directories, ways),
         file_watch,
         event_log: None,
         metrics: None,

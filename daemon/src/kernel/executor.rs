@@ -158,7 +158,7 @@ impl Run<'_> {
             Action::DetachGuard => attach_guard::detach(pins, programs.digest()),
             Action::BuildGeneration { generation, deadline } => {
                 let material = self.material.ok_or_else(|| Error::Inconsistent("nothing to build a generation from".into()))?;
-                let site = Site { pins, shared: maps, objects_digest: programs.digest(), running: self.kernel.word().running };
+                let site = Site { pins, shared: maps, programs, running: self.kernel.word().running };
                 generation::build(&site, *generation, *deadline, material)
             }
             Action::RemoveGeneration { generation } => self.remove_generation(*generation),
@@ -280,7 +280,7 @@ impl Run<'_> {
 
     fn take_head(&self, link: &Target, hook: Hook, variant: DeviceKind) -> Result<()> {
         let Kernel { pins, maps, programs, way, .. } = self.kernel;
-        let twin = || objects::load_twin(objects::tc_main(variant, hook), &|name| maps.get(name).map(AsFd::as_fd));
+        let twin = || objects::load_twin(programs.form(), objects::tc_main(variant, hook), &|name| maps.get(name).map(AsFd::as_fd));
         attach::take_head(*way, pins, (link.ifindex, hook), programs.tc(variant, hook)?, twin)
     }
 

@@ -79,8 +79,7 @@ impl Features {
             batch: probe_batch(),
             ring_buffer: probe_ring_buffer(),
             netfilter: probe_netfilter(),
-            // Only a PREEMPT_RT kernel has the file (kernel/ksysfs.c).
-            realtime: says_realtime(std::fs::read_to_string("/sys/kernel/realtime").ok().as_deref()),
+            realtime: is_realtime(&sys::kernel_build()),
         })
     }
 
@@ -104,8 +103,9 @@ impl Features {
     }
 }
 
-fn says_realtime(file: Option<&str>) -> bool {
-    file.is_some_and(|text| text.trim() != "0")
+/// What a kernel's build says of itself (init/Makefile: `#1 SMP PREEMPT_RT …`).
+fn is_realtime(build: &str) -> bool {
+    build.split_whitespace().any(|word| word == "PREEMPT_RT")
 }
 
 /// `r0 = 0; exit`.
@@ -206,10 +206,9 @@ mod tests {
     }
 
     #[test]
-    fn realtime_is_what_the_file_says_and_no_file_is_no() {
-        assert!(says_realtime(Some("1\n")));
-        assert!(!says_realtime(Some("0\n")));
-        assert!(!says_realtime(None));
+    fn realtime_is_what_the_build_says() {
+        assert!(is_realtime("#1 SMP PREEMPT_RT Debian 6.12.57-1 (2025-11-05)"));
+        assert!(!is_realtime("#1 SMP PREEMPT_DYNAMIC Debian 6.12.57-1 (2025-11-05)"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::maps::Map;
 use super::objects;
 use super::pins::{self, Pins};
 use super::sets;
-use super::shared::{Maps, facts_of, need};
+use super::shared::{Maps, Programs, facts_of, need};
 use crate::compile::names::Guard;
 use crate::compile::ruleset::Core;
 use crate::plan::observed::GenerationFacts;
@@ -42,8 +42,8 @@ pub struct Site<'a> {
     pub pins: &'a Pins,
     /// What all generations share.
     pub shared: &'a Maps,
-    /// Names this binary's objects.
-    pub objects_digest: &'a str,
+    /// This binary's own.
+    pub programs: &'a Programs,
     /// The generation that judges meanwhile; 0 = none.
     pub running: u32,
 }
@@ -63,7 +63,7 @@ pub fn build(site: &Site<'_>, number: u32, deadline: u64, material: Material<'_>
 }
 
 fn build_parts(site: &Site<'_>, number: u32, deadline: u64, material: Material<'_>) -> Result<()> {
-    let Site { pins, shared, objects_digest, running } = *site;
+    let Site { pins, shared, programs, running } = *site;
     let Material { core, contents } = material;
     let directory = pins.generation(number);
     pins::remove_tree(&directory)?;
@@ -75,7 +75,7 @@ fn build_parts(site: &Site<'_>, number: u32, deadline: u64, material: Material<'
     let pinned = |name: &str| {
         if maps.contains_key(name) { Some(directory.join(name)) } else { shared.contains_key(name).then(|| pins.shared(name)) }
     };
-    let (tc, xdp) = objects::load_policy(&by_name, &pinned)?;
+    let (tc, xdp) = objects::load_policy(programs.form(), &by_name, &pinned)?;
 
     let slot = slot_of(number);
     clear_records(shared, slot)?;
@@ -87,7 +87,7 @@ fn build_parts(site: &Site<'_>, number: u32, deadline: u64, material: Material<'
 
     let meta = need(&maps, META)?;
     meta.set(&0u32, &meta_of(core))?;
-    meta.pin(&directory.join(format!("objects-{objects_digest}")))?;
+    meta.pin(&directory.join(format!("objects-{}", programs.digest())))?;
     meta.pin(&directory.join(META))
 }
 

@@ -216,7 +216,7 @@ mod refused {
         let (scratch, _namespace) = (Scratch::new("verifier"), Namespace::enter());
         let kernel = Kernel::open(&scratch.path, 64, 64).unwrap();
         // Every `exit` becomes an instruction that no kernel knows.
-        let mut elf = netpol_probes::TC_EPILOGUE.bytes.to_vec();
+        let mut elf = netpol_probes::SERIAL.tc_epilogue.bytes.to_vec();
         let exits: Vec<usize> =
             (0..elf.len() / 8).map(|word| word * 8).filter(|&at| elf[at..at + 8] == [0x95, 0, 0, 0, 0, 0, 0, 0]).collect();
         exits.iter().for_each(|&at| elf[at] = 0xff);

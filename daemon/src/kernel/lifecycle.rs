@@ -105,7 +105,7 @@ pub(super) fn index(kernel: &Kernel, name: &str) -> u32 {
 }
 
 /// An Ethernet frame with a UDP datagram; `port` makes it a new flow.
-fn frame(port: u16) -> Vec<u8> {
+pub(super) fn frame(port: u16) -> Vec<u8> {
     let mut bytes = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
     bytes.extend([0x45, 0, 0, 36, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 2, 10, 0, 0, 1]);
     bytes.extend(port.to_be_bytes());
@@ -392,7 +392,10 @@ fn xdp_is_attached_flagged_exchanged_and_taken_off() {
 fn clsact_serves_where_tcx_is_missing() {
     needs_root!();
     let bench = Bench::new("clsact-life");
-    let open = || Kernel::open_by(&bench.scratch.path, 1024, 512, Some(TcAttachment::Clsact)).unwrap();
+    let open = || {
+        let ways = Ways { attach: Some(TcAttachment::Clsact), ..Ways::default() };
+        Kernel::open_by(&bench.scratch.path, 1024, 512, ways).unwrap()
+    };
     let mut kernel = open();
     let deny = ruleset_of(&kernel, &["np0"]);
     reach(&mut kernel, &deny);

@@ -37,7 +37,7 @@ impl Kernel {
             self.move_to_its_directory()?;
             done.push(format!("{} (it was unmounted or removed)", self.pins.base().display()));
         }
-        for spec in shared::specs().filter(|spec| !self.pins.shared(spec.name).exists()) {
+        for spec in self.programs.form().shared_maps().filter(|spec| !self.pins.shared(spec.name).exists()) {
             pins::ensure_directory(&self.pins.maps())?;
             shared::need(&self.maps, spec.name)?.pin(&self.pins.shared(spec.name))?;
             done.push(format!("map `{}`", spec.name));
@@ -103,7 +103,7 @@ impl Kernel {
         let maps = pins::names(&self.pins.maps())?;
         let programs = pins::names(&self.pins.programs(self.programs.digest()))?;
         let running = self.word().running;
-        Ok(shared::specs().map(|spec| spec.name).chain(["namespace"]).all(|name| there(&maps, name))
+        Ok(self.programs.form().shared_maps().map(|spec| spec.name).chain(["namespace"]).all(|name| there(&maps, name))
             && objects::shared().all(|name| there(&programs, name))
             && (running == 0 || generation::is_pinned(&self.pins, running)?))
     }

@@ -38,6 +38,8 @@ mod netns;
 mod objects;
 mod observe;
 mod pins;
+#[cfg(test)]
+mod realtime_tests;
 mod recover;
 mod route_tables;
 mod routes;
@@ -75,6 +77,7 @@ pub use events::{Events, event};
 pub use features::{Feature, Features};
 pub use flows::Fill;
 pub use inspect::{Inspection, inspect};
+pub use objects::Form;
 pub use sets::{Prepared, Standing};
 pub use sys::{boot_time, boot_time_offset, leave_signals_to_others, unread};
 pub use test_run::{Entry, Shot, TestRun};
@@ -109,6 +112,15 @@ pub struct Outcome {
     pub again: bool,
 }
 
+/// How this kernel is used, where that is not left to what it can do.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ways {
+    /// How tc programs are attached; `None` = as is best on this kernel.
+    pub attach: Option<TcAttachment>,
+    /// Which form of the objects judges; `None` = as this kernel serves packets.
+    pub form: Option<Form>,
+}
+
 /// Everything of ours in the kernel, held under an exclusive lock.
 pub struct Kernel {
     pins: pins::Pins,
@@ -133,31 +145,28 @@ impl Kernel {
     ///
     /// `connections` and `half_open` are the capacities of the flow tables; tables that exist keep theirs (see [`Kernel::warnings`]).
     pub fn open(bpffs: &Path, connections: u32, half_open: u32) -> Result<Kernel> {
-        Kernel::open_by(bpffs, connections, half_open, None)
+        Kernel::open_by(bpffs, connections, half_open, Ways::default())
     }
 
-    /// The same with tc programs attached in that way; `None` = as is best on this kernel.
-    pub fn open_by(bpffs: &Path, connections: u32, half_open: u32, way: Option<TcAttachment>) -> Result<Kernel> {
+    /// The same in these ways.
+    pub fn open_by(bpffs: &Path, connections: u32, half_open: u32, ways: Ways) -> Result<Kernel> {
         let features = Features::probe()?;
         features.require()?;
-        let way = way.unwrap_or_else(|| attach::way(&features));
+        let way = ways.attach.unwrap_or_else(|| attach::way(&features));
+        let form = ways.form.unwrap_or(if features.realtime { Form::Realtime } else { Form::Serial });
         sys::lift_memlock();
         pins::ensure_bpffs(bpffs)?;
         let lock = pins::lock(bpffs)?;
         let pins = pins::Pins::new(bpffs);
         pins.forget_successors()?;
         let mut warnings = Vec::new();
-        shared::replace_missing(&pins, &mut warnings)?;
+        shared::replace_missing(&pins, form, &mut warnings)?;
         shared::claim_namespace(&pins, way, &mut warnings)?;
-        let maps = shared::open_maps(&pins, connections, half_open, &mut warnings)?;
-        let programs = shared::Programs::open(&pins, &maps)?;
+        let maps = shared::open_maps(&pins, form, connections, half_open, &mut warnings)?;
+        let programs = shared::Programs::open(&pins, form, &maps)?;
         if !features.netfilter.is_yes() {
             let open = "an interface that a policy selects is open from its creation until the daemon has attached to it (milliseconds)";
             warnings.push(format!("no guard: {open}; netfilter programs (CONFIG_NETFILTER_BPF_LINK): {}", features.netfilter));
-        }
-        if features.realtime {
-            let mixed = "where one packet interrupts the judgement of another on the same processor, it may be judged as that one";
-            warnings.push(format!("this is a PREEMPT_RT kernel, on which nothing was tested: {mixed}"));
         }
         let cell = sys::Word::map(shared::need(&maps, "generation")?)?;
         let watch = watch::Watch::default();

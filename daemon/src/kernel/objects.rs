@@ -6,7 +6,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use netpol_probes::{OBJECTS, Object, TC_EPILOGUE, TC_MAIN, TC_POLICY, XDP_MAIN, XDP_POLICY};
+use netpol_probes::{GUARD, MAPS, MapSpec, Object, Objects, REALTIME, SERIAL, Scope};
 use redbpf::{Map as RedMap, ModuleBuilder, Program, ProgramArray};
 use sha2::{Digest, Sha256};
 
@@ -14,6 +14,33 @@ use super::error::{Error, Result};
 use super::{libbpf, sys};
 use crate::compile::ruleset::DeviceKind;
 use crate::policy::model::Hook;
+
+/// Which form of the objects judges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// The packets of a CPU are judged one after the other.
+    Serial,
+    /// One packet may interrupt the judgement of another on the same CPU.
+    Realtime,
+}
+
+impl Form {
+    fn objects(self) -> &'static Objects {
+        match self {
+            Form::Serial => &SERIAL,
+            Form::Realtime => &REALTIME,
+        }
+    }
+
+    /// The maps that all generations share.
+    pub fn shared_maps(self) -> impl Iterator<Item = &'static MapSpec> {
+        let own = match self {
+            Form::Serial => Scope::Serial,
+            Form::Realtime => Scope::Realtime,
+        };
+        MAPS.iter().filter(move |spec| spec.scope == Scope::Shared || spec.scope == own)
+    }
+}
 
 /// Name of the epilogue in its object.
 pub const EPILOGUE: &str = "np_tc_epilogue";
@@ -39,15 +66,15 @@ pub fn variant_of(program: &str) -> Option<DeviceKind> {
     }
 }
 
-/// Programs that all generations share, as this binary carries them.
+/// Programs that all generations share, as this binary carries them; their names are those of both forms.
 pub fn shared() -> impl Iterator<Item = &'static str> {
-    [TC_MAIN, TC_EPILOGUE, XDP_MAIN].into_iter().flat_map(|object| object.programs.iter().copied())
+    [SERIAL.tc_main, SERIAL.tc_epilogue, SERIAL.xdp_main].into_iter().flat_map(|object| object.programs.iter().copied())
 }
 
-/// 16 hexadecimal digits that name the objects of this binary.
-pub fn digest() -> String {
+/// 16 hexadecimal digits that name the objects of this binary in that form.
+pub fn digest(form: Form) -> String {
     let mut hash = Sha256::new();
-    for object in OBJECTS {
+    for object in form.objects().all().into_iter().chain([GUARD]) {
         hash.update((object.bytes.len() as u64).to_le_bytes());
         hash.update(object.bytes);
     }
@@ -58,25 +85,28 @@ pub fn digest() -> String {
 pub type ByName<'f, 'm> = &'f dyn Fn(&str) -> Option<BorrowedFd<'m>>;
 
 /// Loads the shared programs.
-pub fn load_shared<'m>(maps: ByName<'_, 'm>, pinned: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Vec<(String, OwnedFd)>> {
-    let mut programs = libbpf::load_sched_cls(TC_MAIN.name, TC_MAIN.bytes, maps)?;
-    programs.extend(libbpf::load_sched_cls(TC_EPILOGUE.name, TC_EPILOGUE.bytes, maps)?);
-    programs.push((XDP.into(), load_xdp(&XDP_MAIN, pinned)?));
+pub fn load_shared<'m>(form: Form, maps: ByName<'_, 'm>, pinned: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Vec<(String, OwnedFd)>> {
+    let Objects { tc_main, tc_epilogue, xdp_main, .. } = form.objects();
+    let mut programs = libbpf::load_sched_cls(tc_main.name, tc_main.bytes, maps)?;
+    programs.extend(libbpf::load_sched_cls(tc_epilogue.name, tc_epilogue.bytes, maps)?);
+    programs.push((XDP.into(), load_xdp(xdp_main, pinned)?));
     Ok(programs)
 }
 
 /// Loads one more copy of a tc program that all generations share.
-pub fn load_twin<'m>(program: &str, maps: ByName<'_, 'm>) -> Result<OwnedFd> {
-    let found = libbpf::load_sched_cls(TC_MAIN.name, TC_MAIN.bytes, maps)?.into_iter().find(|(name, _)| name == program);
+pub fn load_twin<'m>(form: Form, program: &str, maps: ByName<'_, 'm>) -> Result<OwnedFd> {
+    let Objects { tc_main, .. } = form.objects();
+    let found = libbpf::load_sched_cls(tc_main.name, tc_main.bytes, maps)?.into_iter().find(|(name, _)| name == program);
     found.map(|(_, fd)| fd).ok_or_else(|| Error::Inconsistent(format!("there is no program `{program}`")))
 }
 
 /// Loads a generation's policy programs: (tc, XDP).
-pub fn load_policy<'m>(maps: ByName<'_, 'm>, pinned: &dyn Fn(&str) -> Option<PathBuf>) -> Result<(OwnedFd, OwnedFd)> {
-    let mut tc = libbpf::load_sched_cls(TC_POLICY.name, TC_POLICY.bytes, maps)?;
+pub fn load_policy<'m>(form: Form, maps: ByName<'_, 'm>, pinned: &dyn Fn(&str) -> Option<PathBuf>) -> Result<(OwnedFd, OwnedFd)> {
+    let Objects { tc_policy, xdp_policy, .. } = form.objects();
+    let mut tc = libbpf::load_sched_cls(tc_policy.name, tc_policy.bytes, maps)?;
     match (tc.pop(), tc.pop()) {
-        (Some((_, tc)), None) => Ok((tc, load_xdp(&XDP_POLICY, pinned)?)),
-        _ => Err(Error::Program { program: TC_POLICY.name.into(), reason: "the object must have one program".into() }),
+        (Some((_, tc)), None) => Ok((tc, load_xdp(xdp_policy, pinned)?)),
+        _ => Err(Error::Program { program: tc_policy.name.into(), reason: "the object must have one program".into() }),
     }
 }
 

@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use netpol_probes::{MAPS, MapSpec, MaxEntries, Scope, abi};
+use netpol_probes::{MapSpec, MaxEntries, abi};
 
 use super::bpf::{self, MapFacts};
 use super::error::{Error, Result};
 use super::maps::Map;
+use super::objects::Form;
 use super::pins::{self, Pins};
 use super::{detach, objects, recover, sys};
 use crate::compile::ruleset::DeviceKind;
@@ -40,18 +41,13 @@ pub fn facts_of(spec: &MapSpec, measured: u32) -> MapFacts {
 }
 
 /// Adopts or creates every shared map. A flow table of another size is kept, with a warning: its flows are worth more.
-pub fn open_maps(pins: &Pins, connections: u32, half_open: u32, warnings: &mut Vec<String>) -> Result<Maps> {
+pub fn open_maps(pins: &Pins, form: Form, connections: u32, half_open: u32, warnings: &mut Vec<String>) -> Result<Maps> {
     let mut maps = Maps::new();
-    for spec in specs() {
+    for spec in form.shared_maps() {
         let measured = if spec.name == "connections" { connections } else { half_open };
         maps.insert(spec.name, open_map(pins, spec, measured, warnings)?);
     }
     Ok(maps)
-}
-
-/// The maps that all generations share.
-pub fn specs() -> impl Iterator<Item = &'static MapSpec> {
-    MAPS.iter().filter(|spec| spec.scope == Scope::Shared)
 }
 
 fn open_map(pins: &Pins, spec: &MapSpec, measured: u32, warnings: &mut Vec<String>) -> Result<Map> {
@@ -117,19 +113,20 @@ pub fn size_warning(map: &Map, wanted: u32) -> Option<String> {
 /// The shared programs of this binary, loaded and pinned.
 #[derive(Debug)]
 pub struct Programs {
+    form: Form,
     digest: String,
     loaded: BTreeMap<&'static str, (OwnedFd, u32)>,
 }
 
 impl Programs {
     /// Adopts the pinned programs of this binary's objects, loading what is missing.
-    pub fn open(pins: &Pins, maps: &Maps) -> Result<Programs> {
-        let digest = objects::digest();
+    pub fn open(pins: &Pins, form: Form, maps: &Maps) -> Result<Programs> {
+        let digest = objects::digest(form);
         let directory = pins.programs(&digest);
         if !objects::shared().all(|name| directory.join(name).exists()) {
             pins::ensure_directory(&directory)?;
             let pinned = |name: &str| maps.contains_key(name).then(|| pins.shared(name));
-            for (name, program) in objects::load_shared(&|name| maps.get(name).map(AsFd::as_fd), &pinned)? {
+            for (name, program) in objects::load_shared(form, &|name| maps.get(name).map(AsFd::as_fd), &pinned)? {
                 let path = directory.join(&name);
                 pins::unpin(&path)?;
                 bpf::pin(&program, &path)?;
@@ -141,7 +138,7 @@ impl Programs {
             let id = bpf::program_id(&program, name)?;
             loaded.insert(name, (program, id));
         }
-        Ok(Programs { digest, loaded })
+        Ok(Programs { form, digest, loaded })
     }
 
     /// Pins again what is no longer pinned; returns the names.
@@ -153,6 +150,11 @@ impl Programs {
             bpf::pin(program, &directory.join(name))?;
         }
         Ok(missing.iter().map(|(name, _)| (*name).to_string()).collect())
+    }
+
+    /// The form of the objects that they came from.
+    pub fn form(&self) -> Form {
+        self.form
     }
 
     /// Names the objects that they came from.
@@ -189,8 +191,8 @@ impl Programs {
 /// Somebody took pins of shared maps away while no daemon ran. The programs that are there still hold those maps, a map made anew they
 /// would never see. Those that are found through them are pinned again; where one is not, what is there judges on until a whole tree has
 /// been built beside it and has taken its place.
-pub fn replace_missing(pins: &Pins, warnings: &mut Vec<String>) -> Result<()> {
-    let missing = || specs().map(|spec| spec.name).filter(|name| !pins.shared(name).exists()).collect::<Vec<_>>();
+pub fn replace_missing(pins: &Pins, form: Form, warnings: &mut Vec<String>) -> Result<()> {
+    let missing = || form.shared_maps().map(|spec| spec.name).filter(|name| !pins.shared(name).exists()).collect::<Vec<_>>();
     if !pins.has_programs()? {
         return Ok(());
     }

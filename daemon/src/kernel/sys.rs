@@ -166,16 +166,14 @@ pub fn lift_memlock() {
     }
 }
 
+/// What the kernel says of its build: `#1 SMP PREEMPT_DYNAMIC …`.
+pub fn kernel_build() -> String {
+    rustix::system::uname().version().to_string_lossy().into_owned()
+}
+
 /// Kernel's release, as (major, minor).
 pub fn kernel_release() -> Result<(u32, u32)> {
-    // SAFETY: all-zero is a valid `utsname`.
-    let mut names: libc::utsname = unsafe { std::mem::zeroed() };
-    // SAFETY: `names` is valid for writes.
-    if unsafe { libc::uname(&mut names) } != 0 {
-        return Err(last_error("uname"));
-    }
-    // SAFETY: the kernel ends the string with NUL within the array.
-    let release = unsafe { CStr::from_ptr(names.release.as_ptr()) }.to_string_lossy().into_owned();
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
     match (parts.next(), parts.next()) {
         (Some(Ok(major)), Some(Ok(minor))) => Ok((major, minor)),

@@ -35,9 +35,8 @@ pub use live::{Live, Origin};
 pub use refusal::{Kind, Refusal};
 
 use crate::compile::ruleset::Ruleset;
-use crate::kernel::{self, Kernel, Outcome};
+use crate::kernel::{self, Kernel, Outcome, Ways};
 use crate::owners::{self, Claim, Holdings, Roots};
-use crate::plan::observed::TcAttachment;
 use crate::plan::{self, Action};
 use crate::policy::model::{Owner, PolicySet, ReloadMode};
 use crate::policy::{self, judge};
@@ -59,13 +58,6 @@ pub struct Directories {
     pub bpffs: PathBuf,
     /// Last good ruleset, journals of dynamic sets.
     pub state: PathBuf,
-}
-
-/// How the daemon works, where that is not left to it.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Ways {
-    /// How tc programs are attached; `None` = as is best on this kernel.
-    pub attach: Option<TcAttachment>,
 }
 
 /// A ruleset that passed every check that needs no kernel.
@@ -427,7 +419,7 @@ fn opened<'k>(
     let conntrack = &candidate.policies.daemon.conntrack;
     let open = match kernel.take() {
         Some(open) => open,
-        None => Kernel::open_by(&directories.bpffs, conntrack.max_entries, conntrack.max_half_open, ways.attach)?,
+        None => Kernel::open_by(&directories.bpffs, conntrack.max_entries, conntrack.max_half_open, ways)?,
     };
     Ok(kernel.insert(open))
 }

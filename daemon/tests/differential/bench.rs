@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use netpol_ebpf::compile::compile;
 use netpol_ebpf::compile::ruleset::{Core, DeviceKind, LinkFacts, Ruleset};
-use netpol_ebpf::kernel::{CounterTotal, Entry, Kernel, Shot as Run, boot_time};
+use netpol_ebpf::kernel::{CounterTotal, Entry, Form, Kernel, Shot as Run, Ways, boot_time};
 use netpol_ebpf::plan::{Options, plan_with};
 use netpol_ebpf::policy::judge::{Conntrack, Frame, Interface, Judgement, Verdict, judge, parse};
 use netpol_ebpf::policy::load;
@@ -76,6 +76,11 @@ pub struct Bench {
 impl Bench {
     /// `room`: entries of each flow table.
     pub fn new(name: &str, room: u32) -> Bench {
+        Bench::of(name, room, Form::Serial)
+    }
+
+    /// The same by the programs in that form.
+    pub fn of(name: &str, room: u32, form: Form) -> Bench {
         let namespace = sys::Namespace::enter().unwrap();
         for link in LINKS.iter().filter(|link| **link != "lo") {
             // The links stay down: no frame but ours is ever seen.
@@ -91,7 +96,7 @@ impl Bench {
             fs::write(format!("/proc/sys/net/ipv6/conf/{link}/accept_ra"), "0").unwrap();
         }
         let mount = std::env::temp_dir().join(format!("netpol-ebpf-differential-{}-{name}", std::process::id()));
-        let kernel = Kernel::open(&mount, room, room).unwrap();
+        let kernel = Kernel::open_by(&mount, room, room, Ways { form: Some(form), ..Ways::default() }).unwrap();
         let facts = kernel.links(&Default::default()).unwrap();
         let link = |name: &&str| {
             let facts = LinkFacts { owners: owners(name), ..facts.iter().find(|facts| facts.name == **name).unwrap().clone() };

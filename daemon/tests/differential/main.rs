@@ -40,6 +40,7 @@ use bench::{Bench, ROOM};
 use count::Where;
 use lanes::{Plan, play};
 // `evaluate` is a file of the library's own tests, and calls these by the library's names.
+use netpol_ebpf::kernel::Form;
 use netpol_ebpf::{compile, policy};
 use pure::Pure;
 
@@ -68,8 +69,10 @@ fn frames_aimed_at_every_stage() {
     if !may_run() {
         return;
     }
-    let mut bench = Bench::new("table", ROOM);
-    println!("{} frames of the table judged alike", table::all(&mut bench));
+    for form in [Form::Serial, Form::Realtime] {
+        let mut bench = Bench::of("table", ROOM, form);
+        println!("{} frames of the table judged alike ({form:?})", table::all(&mut bench));
+    }
 }
 
 #[test]
@@ -78,7 +81,10 @@ fn random_frames_and_policies() {
         return;
     }
     let plan = Plan { name: "programs", room: ROOM, rounds: 76, lanes: 3, stages: 3, frames: 5000 };
-    let count = play(&plan, |lane| Bench::new(&format!("programs-{lane}"), ROOM), Bench::compiles, |bench| bench.count.clone());
+    // Every third scenario by the form for PREEMPT_RT kernels.
+    let form = |lane| if lane == 0 { Form::Realtime } else { Form::Serial };
+    let make = |lane| Bench::of(&format!("programs-{lane}"), ROOM, form(lane));
+    let count = play(&plan, make, Bench::compiles, |bench| bench.count.clone());
     if plan.is_whole() {
         assert!(count.pairs >= PAIRS, "{count}");
         for place in [Where::Ingress, Where::Egress, Where::Xdp] {

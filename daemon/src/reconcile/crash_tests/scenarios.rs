@@ -3,9 +3,9 @@
 use std::fs;
 
 use super::world::World;
-use crate::kernel::{faults, witness};
+use crate::kernel::{Ways, faults, witness};
 use crate::plan::observed::TcAttachment;
-use crate::reconcile::{Reconciler, Ways};
+use crate::reconcile::Reconciler;
 use crate::trigger::control::{Lifetime, Response};
 
 /// One thing that a daemon does.
@@ -34,7 +34,7 @@ impl Scenario {
 
 const PLAIN: Scenario = Scenario {
     name: "",
-    ways: Ways { attach: None },
+    ways: Ways { attach: None, form: None },
     running: true,
     may_end_between: false,
     same_verdicts: false,
@@ -300,7 +300,7 @@ pub(super) const OTHER_LAYOUT: Scenario = Scenario {
 
 /// The same where one filter has the place of another layout's (clsact).
 pub(super) const OTHER_LAYOUT_BY_CLSACT: Scenario =
-    Scenario { name: "other-layout-by-clsact", ways: Ways { attach: Some(TcAttachment::Clsact) }, ..OTHER_LAYOUT };
+    Scenario { name: "other-layout-by-clsact", ways: Ways { attach: Some(TcAttachment::Clsact), form: None }, ..OTHER_LAYOUT };
 
 pub(super) fn tree(world: &World) -> std::path::PathBuf {
     world.bpffs().join(format!("abi{}", netpol_probes::abi::NP_ABI))

@@ -8,9 +8,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use crate::kernel::lifecycle::Bench;
-use crate::kernel::{faults, witness};
+use crate::kernel::{Ways, faults, witness};
 use crate::plan;
-use crate::reconcile::{Directories, Reconciler, Ways};
+use crate::reconcile::{Directories, Reconciler};
 
 /// Interfaces that may be there.
 const LINKS: [&str; 3] = ["np0", "np1", "np2"];
