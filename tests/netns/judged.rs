@@ -19,7 +19,7 @@ use netpol_ebpf::policy::load;
 use netpol_ebpf::policy::model::{self, PolicySet};
 use netpol_ebpf::schema::render;
 use netpol_ebpf::source::Snapshot;
-use netpol_tests::{Bench, Hook, Packet, say};
+use netpol_tests::{Bench, Daemon, Hook, Net, Packet, say};
 use packets::Traffic;
 use random::Random;
 
@@ -118,6 +118,16 @@ fn compare(bench: &Bench, oracle: &mut Oracle, hook: Hook, packets: &[Packet], a
 
 #[test]
 fn random_packets_on_the_wire_are_judged_as_the_plain_judge_says() {
+    judged_alike(&[]);
+}
+
+#[test]
+fn random_packets_are_judged_alike_by_the_programs_for_preempt_rt() {
+    judged_alike(&["--realtime"]);
+}
+
+/// By a daemon with these options.
+fn judged_alike(options: &[&str]) {
     let fresh = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
     let given: Option<u64> = std::env::var("NETPOL_SEED").ok().and_then(|seed| seed.parse().ok());
     let seeds = given.map_or(vec![1, fresh], |seed| vec![seed]);
@@ -127,7 +137,10 @@ fn random_packets_on_the_wire_are_judged_as_the_plain_judge_says() {
         let mut random = Random::new(seed);
         let (mut text, set) = policy(&mut random, 0);
         let (mut oracle, mut traffic) = (Oracle::new(set), Traffic::new(&mut random));
-        let Some(bench) = Bench::start(&text) else { return };
+        let Some(net) = Net::new() else { return };
+        net.write("10-test.toml", &text);
+        let daemon = Daemon::try_start_as(&net, options).expect("a start");
+        let bench = Bench::around(net, daemon);
         for number in 0..POLICIES {
             if number > 0 {
                 let (next, set) = policy(&mut random, number);
@@ -147,7 +160,7 @@ fn random_packets_on_the_wire_are_judged_as_the_plain_judge_says() {
     }
     let (policies, dropped) = (POLICIES * seeds.len(), sent - passed);
     say::aloud(&format!(
-        "{sent} real packets judged alike under {policies} policies (seeds {seeds:?}): {passed} passed, {dropped} were dropped"
+        "{sent} real packets judged alike under {policies} policies (seeds {seeds:?}, {options:?}): {passed} passed, {dropped} were dropped"
     ));
     assert!(given.is_some() || (sent >= 800 && passed >= 200 && sent - passed >= 200), "{passed} of {sent} passed");
 }
