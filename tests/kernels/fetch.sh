@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches one of Debian's kernels and unpacks it; nothing is installed.
 #
-# Usage: tests/kernels/fetch.sh WHICH       WHICH: a series ("6.1", "6.12") or "newest"
+# Usage: tests/kernels/fetch.sh WHICH       WHICH: a series ("6.1", "6.12") or "newest"; with "-rt" behind it its PREEMPT_RT build
 # Prints the directory, which is target/kernels/RELEASE and holds lib/modules/RELEASE and vmlinuz.
 # Exit code 4: the archive has no such kernel (any more). 1: anything else, such as no way to the archive.
 #
@@ -48,14 +48,16 @@ update() {
 
 # Every released kernel that the archive holds, oldest first.
 releases() {
-    apt-cache "${options[@]}" pkgnames linux-image- | sed -nE "s/^linux-image-([0-9]+\.[0-9]+[0-9.]*[-+][0-9a-z.+]*-?$arch)\$/\1/p" \
-        | grep -vE -- "(cloud|rt)-$arch" | sort -uV
+    apt-cache "${options[@]}" pkgnames linux-image- | sed -nE "s/^linux-image-([0-9]+\.[0-9]+[0-9.]*[-+][0-9a-z.+]*(-rt)?-?$arch)\$/\1/p" \
+        | grep -vE -- "cloud-$arch|^[0-9.]+-rt-" | sort -uV
 }
 
 pick() {
-    case $which in
-        newest) tail -n 1 "$apt/releases" ;;
-        *) grep -E "^${which//./\\.}[.-]" "$apt/releases" | tail -n 1 ;;
+    local series=${which%-rt} flavour=(-v)
+    [ "$series" = "$which" ] || flavour=()
+    grep "${flavour[@]}" -E -- "[-+]rt-$arch$" "$apt/releases" | case $series in
+        newest) tail -n 1 ;;
+        *) grep -E "^${series//./\\.}[.-]" | tail -n 1 ;;
     esac
 }
 

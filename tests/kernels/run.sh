@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Boots Debian's kernels under qemu and runs the tests that a kernel can change: program loads, differential, packets, trouble.
 #
-# Usage: tests/kernels/run.sh [KERNEL…]    a series ("6.1") or "newest"; one below the oldest supported must be refused by the daemon
+# Usage: tests/kernels/run.sh [KERNEL…]    a series ("6.1") or "newest"; one below the oldest supported must be refused by the daemon;
+#                                          with "-rt" behind it ("6.12-rt", "newest-rt") its PREEMPT_RT build
 #   JOBS=n             kernels at a time (default: one a processor)
 #   ONLY=EXECUTABLE    this test executable alone;  FILTER=TEXT  these tests of it
 #   SLICE=K/N          every N-th test, from the K-th on (default 1/1: all); of an executable with fewer than N tests some slices have none
