@@ -35,9 +35,11 @@ fn links_that_come_and_go_during_reloads_leave_a_working_daemon() {
     assert_eq!(bench.cli().status()["state"], "ok", "{}", bench.cli().status());
 }
 
-/// How often an interface is made again: `NETPOL_RECREATIONS`, else 1,000, or as often as a busy machine can in [`ENOUGH`].
+/// How often an interface is made again: `NETPOL_RECREATIONS`; with `NETPOL_SOAK` 10,000; else 1,000, or as often as a busy machine can in
+/// [`ENOUGH`].
 fn recreations() -> Option<u32> {
-    std::env::var("NETPOL_RECREATIONS").ok().map(|times| times.parse().expect("NETPOL_RECREATIONS is a number"))
+    let soak = std::env::var_os("NETPOL_SOAK").map(|_| 10_000);
+    std::env::var("NETPOL_RECREATIONS").ok().map(|times| times.parse().expect("NETPOL_RECREATIONS is a number")).or(soak)
 }
 
 /// See [`recreations`].

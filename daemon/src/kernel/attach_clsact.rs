@@ -191,4 +191,27 @@ mod tests {
         detach(lo, Hook::Egress).unwrap();
         assert_eq!(attached(lo, Hook::Egress), None);
     }
+
+    /// Whoever lets the kernel choose a priority runs out of them after some ten thousand times.
+    #[test]
+    fn place_of_the_filter_is_the_same_however_often_it_is_attached() {
+        const TIMES: usize = 100_000;
+        needs_root!();
+        super::super::libbpf::listen_to_libbpf();
+        let _namespace = Namespace::enter();
+        // An emulated machine is slow.
+        let small = std::env::var("NETPOL_SMALL").ok().and_then(|small| small.parse().ok()).unwrap_or(1);
+        let (lo, programs) = (1, [tc_program(), tc_program()]);
+        let mut filters = Filters::open().unwrap();
+        for (n, program) in programs.iter().cycle().take(TIMES / small).enumerate() {
+            attach(lo, Hook::Ingress, program.as_fd()).unwrap();
+            // A deletion waits for the kernel: every hundredth time is enough to see it found again.
+            if n % 100 == 99 {
+                let there = filters.order(lo, Hook::Ingress).unwrap();
+                let places: Vec<_> = there.iter().map(|filter| (filter.priority, filter.handle)).collect();
+                assert_eq!(places, [(PRIORITY, HANDLE)], "attached {} times", n + 1);
+                detach(lo, Hook::Ingress).unwrap();
+            }
+        }
+    }
 }
