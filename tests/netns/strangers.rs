@@ -1,26 +1,36 @@
 //! What somebody can do who knows the addresses and ports of others and sees none of their packets.
 
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use netpol_tests::net::LEFT_MAC;
-use netpol_tests::packet_l4::addr;
 use netpol_tests::policy::{VERSION, allow_port, policy};
 use netpol_tests::sock::{self, Connection};
 use netpol_tests::wire::{Observer, Sender};
-use netpol_tests::{Bench, Net, Packet, say, wait};
-
-const SERVER: &str = "10.1.0.1:80";
+use netpol_tests::{Bench, Family, Net, Packet, say, wait};
 
 /// Port 8080 of the host is published for a server behind it.
-const NAT: &str = "\
-table ip published {
-    chain prerouting {
-        type nat hook prerouting priority dstnat;
-        iifname \"left\" tcp dport 8080 dnat to 10.2.0.2:80
+fn published(f: Family, server: SocketAddr) -> String {
+    let table = if f == Family::V4 { "ip" } else { "ip6" };
+    format!(
+        "table {table} published {{\nchain prerouting {{\ntype nat hook prerouting priority dstnat;\n\
+         iifname \"left\" tcp dport 8080 dnat to {server}\n}}\n}}\n"
+    )
+}
+
+/// Where the server of all tests stands.
+fn server(f: Family) -> SocketAddr {
+    f.at(1, 1, 80)
+}
+
+/// Host `n` of net 3, which is nobody's.
+fn forged(f: Family, n: u16) -> SocketAddr {
+    let [high, low] = n.to_be_bytes();
+    match f {
+        Family::V4 => ([10, 3, high, low], 4000).into(),
+        Family::V6 => ([0xfd00, 3, 0, 0, 0, 0, 0, n], 4000).into(),
     }
 }
-";
 
 /// Whoever sends it with a wrong checksum is answered by nobody.
 fn unanswered(packet: &Packet) -> Vec<u8> {
@@ -60,61 +70,67 @@ impl Idle {
 /// Forged sources see no SYN-ACK, so they guess what it said.
 #[test]
 fn handshakes_of_forged_sources_fill_no_table_of_connections() {
-    let Some(net) = Net::new() else { return };
-    net.dut.ip("route add 10.3.0.0/16 via 10.1.0.2 dev left");
-    net.dut.sysctl("ipv4/tcp_max_syn_backlog", "4096");
-    let to = addr(SERVER);
-    let listener = sock::listen(&net.dut, to);
-    listener.set_nonblocking(true).expect("non-blocking");
-    let Some(bench) = Bench::start_in(net, &web("max_entries = 1024\nmax_half_open = 4096", to.port())) else { return };
-    let sender = Sender::open(&bench.net.src, "eth0");
-    for host in 0..1500_u16 {
-        let from = SocketAddr::from(([10, 3, (host >> 8) as u8, host as u8], 4000));
-        sender.send(&Packet::tcp(from, to, 2, 7000, 0).to_mac(LEFT_MAC).frame());
-        // The SYN-ACK is on its way.
-        std::thread::sleep(Duration::from_micros(300));
-        for quarter in 0..4_u32 {
-            sender.send(&unanswered(&Packet::tcp(from, to, 0x10, 7001, quarter << 30)));
+    for f in Family::BOTH {
+        let Some(net) = Net::new() else { return };
+        net.dut.ip(&format!("route add {}/{} via {} dev left", f.host(3, 0), if f == Family::V4 { 16 } else { 64 }, f.host(1, 2)));
+        net.dut.sysctl("ipv4/tcp_max_syn_backlog", "4096");
+        let to = server(f);
+        let listener = sock::listen(&net.dut, to);
+        listener.set_nonblocking(true).expect("non-blocking");
+        let text = web("max_entries = 1024\nmax_half_open = 4096", to.port());
+        let Some(bench) = Bench::start_in(net, &text) else { return };
+        let sender = Sender::open(&bench.net.src, "eth0");
+        for from in (0..1500).map(|n| forged(f, n)) {
+            sender.send(&Packet::tcp(from, to, 2, 7000, 0).to_mac(LEFT_MAC).frame());
+            // The SYN-ACK is on its way.
+            std::thread::sleep(Duration::from_micros(300));
+            for quarter in 0..4_u32 {
+                sender.send(&unanswered(&Packet::tcp(from, to, 0x10, 7001, quarter << 30)));
+            }
         }
+        assert_eq!(bench.cli().drops("conntrack_full"), 0, "{f:?}");
+        let client = || bench.net.src.run(|| TcpStream::connect_timeout(&to, Duration::from_secs(3)));
+        let _client = client().unwrap_or_else(|e| panic!("{f:?}: a client connects: {e}"));
+        let accepted = || listener.accept().ok().filter(|(_, peer)| peer.ip() == f.host(1, 2));
+        assert!(wait::poll(Duration::from_secs(10), accepted).is_some(), "{f:?}: and is served");
     }
-    assert_eq!(bench.cli().drops("conntrack_full"), 0);
-    let client = || bench.net.src.run(|| TcpStream::connect_timeout(&to, Duration::from_secs(3)));
-    let _client = client().expect("a client connects");
-    let accepted = || listener.accept().ok().filter(|(_, peer)| peer.ip() == IpAddr::from([10, 1, 0, 2]));
-    assert!(wait::poll(Duration::from_secs(10), accepted).is_some(), "and is served");
 }
 
 /// Of 2^32 pairs of a sequence number and an acknowledgement that a window each covers, a stranger would have to send all.
 #[test]
 fn resets_for_all_places_of_the_sequence_end_no_idle_connection() {
-    let Some(net) = Net::new() else { return };
-    let to = addr(SERVER);
-    let listener = sock::listen(&net.dut, to);
-    let Some(mut idle) = Idle::open(net, &listener, to) else { return };
-    let from = idle.from;
-    for place in 0..65_536_u32 {
-        idle.stranger.send(&unanswered(&Packet::tcp(from, to, 4, place << 16, 0)));
+    for f in Family::BOTH {
+        let Some(net) = Net::new() else { return };
+        let to = server(f);
+        let listener = sock::listen(&net.dut, to);
+        let Some(mut idle) = Idle::open(net, &listener, to) else { return };
+        let from = idle.from;
+        for place in 0..65_536_u32 {
+            idle.stranger.send(&unanswered(&Packet::tcp(from, to, 4, place << 16, 0)));
+        }
+        for (place, acknowledged) in (0..256_u32).flat_map(|place| [(place << 24, 0), (place << 24, 1 << 31)]) {
+            idle.stranger.send(&unanswered(&Packet::tcp(from, to, 0x14, place, acknowledged)));
+        }
+        assert!(idle.still_lives(), "{f:?}");
     }
-    for (place, acknowledged) in (0..256_u32).flat_map(|place| [(place << 24, 0), (place << 24, 1 << 31)]) {
-        idle.stranger.send(&unanswered(&Packet::tcp(from, to, 0x14, place, acknowledged)));
-    }
-    assert!(idle.still_lives());
 }
 
 /// The acknowledgement of the other side, and what it has sent, are all that a stranger cannot forge.
 #[test]
 fn resets_that_repeat_a_forged_acknowledgement_end_no_idle_connection() {
-    let Some(net) = Net::new() else { return };
-    let to = addr(SERVER);
-    let listener = sock::listen(&net.dut, to);
-    let Some(mut idle) = Idle::open(net, &listener, to) else { return };
-    let from = idle.from;
-    for acknowledged in [7, 1 << 31] {
-        idle.stranger.send(&unanswered(&Packet::tcp(from, to, 0x10, 99, acknowledged)));
-        for place in 0..65_536_u32 {
-            idle.stranger.send(&unanswered(&Packet::tcp(from, to, 0x14, place << 16, acknowledged)));
+    for f in Family::BOTH {
+        let Some(net) = Net::new() else { return };
+        let to = server(f);
+        let listener = sock::listen(&net.dut, to);
+        let Some(mut idle) = Idle::open(net, &listener, to) else { return };
+        let from = idle.from;
+        for acknowledged in [7, 1 << 31] {
+            idle.stranger.send(&unanswered(&Packet::tcp(from, to, 0x10, 99, acknowledged)));
+            for place in 0..65_536_u32 {
+                idle.stranger.send(&unanswered(&Packet::tcp(from, to, 0x14, place << 16, acknowledged)));
+            }
+            assert!(idle.still_lives(), "{f:?}, {acknowledged}");
         }
-        assert!(idle.still_lives());
     }
 }
 
@@ -122,23 +138,29 @@ fn resets_that_repeat_a_forged_acknowledgement_end_no_idle_connection() {
 /// mind that reset; neither may the firewall.
 #[test]
 fn reset_by_which_a_translating_host_answers_a_forged_acknowledgement_ends_no_connection() {
-    let Some(net) = Net::new() else { return };
-    let rules = net.scratch("nat.nft");
-    std::fs::write(&rules, NAT).expect("a file");
-    let made = net.dut.command("nft").arg("-f").arg(&rules).output().expect("nft starts");
-    if !made.status.success() {
-        return say::aloud(&format!("SKIPPED resets of a translating host: {}", String::from_utf8_lossy(&made.stderr).trim()));
+    for f in Family::BOTH {
+        let Some(net) = Net::new() else { return };
+        let behind = f.at(2, 2, 80);
+        let rules = net.scratch("nat.nft");
+        std::fs::write(&rules, published(f, behind)).expect("a file");
+        let made = net.dut.command("nft").arg("-f").arg(&rules).output().expect("nft starts");
+        if !made.status.success() {
+            let why = String::from_utf8_lossy(&made.stderr);
+            say::aloud(&format!("SKIPPED resets of a translating host, {f:?}: {}", why.trim()));
+            continue;
+        }
+        let published = f.at(1, 1, 8080);
+        let listener = sock::listen(&net.dst, behind);
+        let Some(mut idle) = Idle::open(net, &listener, published) else { return };
+        let observer = Observer::open(&idle.bench.net.src, "eth0", f.ethertype());
+        // Well formed, out of every window, with a number of which the connection is far.
+        for acknowledged in [7, 1 << 31] {
+            idle.stranger.send(&Packet::tcp(idle.from, published, 0x10, 99, acknowledged).to_mac(LEFT_MAC).frame());
+        }
+        let (protocol, tcp) = if f == Family::V4 { (23, 34) } else { (20, 54) };
+        let is_reset = |frame: &[u8]| frame.len() >= tcp + 20 && frame[protocol] == 6 && frame[tcp + 13] & 4 != 0;
+        let answered = wait::poll(Duration::from_secs(5), || observer.drain().iter().any(|frame| is_reset(frame)).then_some(()));
+        assert!(answered.is_some(), "{f:?}: the host answers with a reset");
+        assert!(idle.still_lives(), "{f:?}");
     }
-    let published = addr("10.1.0.1:8080");
-    let listener = sock::listen(&net.dst, addr("10.2.0.2:80"));
-    let Some(mut idle) = Idle::open(net, &listener, published) else { return };
-    let observer = Observer::open(&idle.bench.net.src, "eth0", 0x0800);
-    // Well formed, out of every window, with a number of which the connection is far.
-    for acknowledged in [7, 1 << 31] {
-        idle.stranger.send(&Packet::tcp(idle.from, published, 0x10, 99, acknowledged).to_mac(LEFT_MAC).frame());
-    }
-    let is_reset = |frame: &[u8]| frame.len() >= 54 && frame[23] == 6 && frame[47] & 4 != 0;
-    let answered = wait::poll(Duration::from_secs(5), || observer.drain().iter().any(|frame| is_reset(frame)).then_some(()));
-    assert!(answered.is_some(), "the host answers with a reset");
-    assert!(idle.still_lives());
 }
