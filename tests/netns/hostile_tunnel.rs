@@ -4,32 +4,33 @@
 use std::net::SocketAddr;
 
 use netpol_tests::net::LEFT_MAC;
-use netpol_tests::packet_l4::addr;
 use netpol_tests::policy::VERSION;
 use netpol_tests::wire::Sender;
-use netpol_tests::{Bench, Hook, Net, Packet, sock};
+use netpol_tests::{Bench, Family, Hook, Net, Packet, sock};
 
 const TUNNEL_MAC: [u8; 6] = [2, 0, 0, 0, 9, 1];
 const VXLAN: u16 = 4789;
 
-/// `vx0` at the dut: 10.9.0.1, its other end is host 2.
-fn tunnelled() -> Option<Net> {
+/// `vx0` at the dut: host 1 of net 9, its other end is host 2; outside both are host 1 and 2 of net 1.
+fn tunnelled(outer: Family, inner: Family) -> Option<Net> {
     let net = Net::new()?;
-    if !net.dut.can_make("vxlan", "type vxlan id 42 dstport 4789 remote 10.1.0.2 dev left") {
+    let vxlan = format!("type vxlan id 42 dstport {VXLAN} remote {} dev left", outer.host(1, 2));
+    if !net.dut.can_make("vxlan", &vxlan) {
         return None;
     }
-    net.dut.ip("link add vx0 address 02:00:00:00:09:01 type vxlan id 42 dstport 4789 remote 10.1.0.2 dev left");
-    net.dut.ip("address add 10.9.0.1/24 dev vx0");
+    net.dut.ip(&format!("link add vx0 address 02:00:00:00:09:01 {vxlan}"));
+    net.dut.ip(&format!("address add {}/{} dev vx0", inner.host(9, 1), if inner == Family::V4 { "24" } else { "64 nodad" }));
     net.dut.ip("link set vx0 up");
-    net.dut.ip("neighbour add 10.9.0.2 lladdr 02:00:00:00:09:02 dev vx0");
+    net.dut.ip(&format!("neighbour add {} lladdr 02:00:00:00:09:02 dev vx0", inner.host(9, 2)));
     Some(net)
 }
 
-/// A datagram to that port of 10.9.0.1, in VXLAN from an outer source.
-fn inside(outer: SocketAddr, port: u16, word: &[u8]) -> Packet {
-    let inner = Packet::udp_with(addr("10.9.0.2:4000"), SocketAddr::new([10, 9, 0, 1].into(), port), word).to_mac(TUNNEL_MAC);
-    let payload = [&[8, 0, 0, 0, 0, 0, 42, 0], &inner.frame()[..]].concat();
-    Packet::udp_with(outer, SocketAddr::new([10, 1, 0, 1].into(), VXLAN), &payload).to_mac(LEFT_MAC)
+/// A datagram to that port of the dut's end, in VXLAN from an outer source.
+fn inside(outer: SocketAddr, inner: Family, port: u16, word: &[u8]) -> Packet {
+    let datagram = Packet::udp_with(inner.at(9, 2, 4000), inner.at(9, 1, port), word).to_mac(TUNNEL_MAC);
+    let payload = [&[8, 0, 0, 0, 0, 0, 42, 0], &datagram.frame()[..]].concat();
+    let dut = if outer.is_ipv4() { Family::V4 } else { Family::V6 }.at(1, 1, VXLAN);
+    Packet::udp_with(outer, dut, &payload).to_mac(LEFT_MAC)
 }
 
 fn policies(underlay: &str, overlay: &str) -> String {
@@ -39,36 +40,52 @@ fn policies(underlay: &str, overlay: &str) -> String {
     format!("{VERSION}{}{}", on("left", underlay), if overlay.is_empty() { String::new() } else { on("vx0", overlay) })
 }
 
-const TUNNEL: &str =
-    "[[policy.ingress]]\naction = \"allow\"\nprotocol = \"udp\"\nsource = { nets = [\"10.1.0.2\"] }\ndestination = { ports = [4789] }\n";
 const DNS: &str = "[[policy.ingress]]\naction = \"allow\"\nprotocol = \"udp\"\ndestination = { ports = [53] }\n";
+
+/// Lets in what the other end of the tunnel sends.
+fn tunnel(outer: Family) -> String {
+    let source = outer.host(1, 2);
+    format!(
+        "[[policy.ingress]]\naction = \"allow\"\nprotocol = \"udp\"\nsource = {{ nets = [\"{source}\"] }}\n\
+         destination = {{ ports = [{VXLAN}] }}\n"
+    )
+}
 
 #[test]
 fn vxlan_is_judged_outside_and_inside() {
-    let Some(net) = tunnelled() else { return };
+    for (outer, inner) in Family::BOTH.into_iter().flat_map(|outer| Family::BOTH.map(|inner| (outer, inner))) {
+        judged_outside_and_inside(outer, inner);
+    }
+}
+
+fn judged_outside_and_inside(outer: Family, inner: Family) {
+    let case = format!("{inner:?} in {outer:?}");
+    let Some(net) = tunnelled(outer, inner) else { return };
     let Some(bench) = Bench::start_in(net, &policies(DNS, "")) else { return };
-    let sockets = [53, 54].map(|port| (port, sock::udp(&bench.net.dut, SocketAddr::new([10, 9, 0, 1].into(), port))));
+    let sockets = [53, 54].map(|port| (port, sock::udp(&bench.net.dut, inner.at(9, 1, port))));
     let sender = Sender::open(&bench.net.src, "eth0");
-    let delivered = |outer: &str| -> Vec<u16> {
+    let (peer, other) = (outer.at(1, 2, 5000), outer.at(1, 3, 5000));
+    let delivered = |from: SocketAddr| -> Vec<u16> {
         for (port, _) in &sockets {
-            sender.send(&inside(addr(outer), *port, b"word").frame());
+            sender.send(&inside(from, inner, *port, b"word").frame());
         }
         let came = |socket: &std::net::UdpSocket| socket.recv(&mut [0; 16]).is_ok_and(|length| length == 4);
         sockets.iter().filter(|(_, socket)| came(socket)).map(|(port, _)| *port).collect()
     };
-    bench.refused(Hook::Ingress, "default", &inside(addr("10.1.0.2:5000"), 53, b"word"), "a tunnel that no rule allows");
-    assert_eq!(delivered("10.1.0.2:5000"), [0u16; 0], "an allowed port inside opens nothing outside");
+    let whole = |from: SocketAddr| inside(from, inner, 53, b"word");
+    bench.refused(Hook::Ingress, "default", &whole(peer), &format!("{case}: a tunnel that no rule allows"));
+    assert_eq!(delivered(peer), [0u16; 0], "{case}: an allowed port inside opens nothing outside");
 
-    bench.change(&policies(TUNNEL, ""));
+    bench.change(&policies(&tunnel(outer), ""));
     let uncovered = bench.cli().status()["uncovered"].to_string();
-    assert!(uncovered.contains("vx0"), "the tunnel's device is named: {uncovered}");
-    assert_eq!(delivered("10.1.0.2:5000"), [53, 54], "and untouched");
-    bench.refused(Hook::Ingress, "default", &inside(addr("10.1.0.3:5000"), 53, b"word"), "another outer source (CVE-2020-10136)");
-    assert_eq!(delivered("10.1.0.3:5000"), [0u16; 0]);
+    assert!(uncovered.contains("vx0"), "{case}: the tunnel's device is named: {uncovered}");
+    assert_eq!(delivered(peer), [53, 54], "{case}: and untouched");
+    bench.refused(Hook::Ingress, "default", &whole(other), &format!("{case}: another outer source (CVE-2020-10136)"));
+    assert_eq!(delivered(other), [0u16; 0], "{case}");
 
-    bench.change(&policies(TUNNEL, DNS));
-    assert!(!bench.cli().status()["uncovered"].to_string().contains("vx0"));
+    bench.change(&policies(&tunnel(outer), DNS));
+    assert!(!bench.cli().status()["uncovered"].to_string().contains("vx0"), "{case}");
     let before = bench.cli().drops("default");
-    assert_eq!(delivered("10.1.0.2:5000"), [53], "the inner packet is judged on the tunnel's device");
-    assert_eq!(bench.cli().drops("default"), before + 1);
+    assert_eq!(delivered(peer), [53], "{case}: the inner packet is judged on the tunnel's device");
+    assert_eq!(bench.cli().drops("default"), before + 1, "{case}");
 }
