@@ -10,14 +10,13 @@ use netpol_tests::{Bench, Daemon, Family, Hook, Net, Packet, say, wait};
 /// Far more than the time after which the daemon looks; fails only where it never does.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn to_port(port: u16) -> Packet {
-    let f = Family::V4;
+fn to_port(f: Family, port: u16) -> Packet {
     Packet::udp(f.at(1, 2, 4000), f.at(1, 1, port))
 }
 
-/// Both hooks judge as written: port 53 passes, port 54 does not.
+/// The hook judges as written, in both families: port 53 passes, port 54 does not.
 fn judged(bench: &Bench, hook: Hook) -> bool {
-    bench.passes(hook, &to_port(53)) && !bench.passes(hook, &to_port(54))
+    Family::BOTH.iter().all(|f| bench.passes(hook, &to_port(*f, 53)) && !bench.passes(hook, &to_port(*f, 54)))
 }
 
 fn policy() -> String {
@@ -81,7 +80,8 @@ fn foreign_program_before_ours_is_put_behind_three_times_and_then_told() {
         wait::until("a warning in the log", PATIENCE, || {
             !bench.daemon.lines_with(&["left", "run before ours", name(hook), "left to them"]).is_empty()
         });
-        assert!(bench.passes(hook, &to_port(54)), "the limit: what is accepted before us is not judged");
+        let unjudged = Family::BOTH.map(|f| bench.passes(hook, &to_port(f, 54)));
+        assert_eq!(unjudged, [true; 2], "the limit: what is accepted before us is not judged");
         let status = bench.cli().status();
         assert_eq!(status["interfaces"][0]["foreign_ahead"][name(hook)], 1, "{status}");
         assert!(status["warnings"].to_string().contains("can let packets pass it"), "{status}");
@@ -102,11 +102,14 @@ fn taking_the_head_back_loses_no_packet_and_lets_none_past() {
     let Some(bench) = Bench::start(&policy()) else { return };
     for hook in Hook::BOTH {
         // This one leaves the verdict to the next program, so that ours alone decides at every moment.
-        let burst: Vec<Packet> = [53, 54].map(to_port).into_iter().cycle().take(400).collect();
+        let kinds = [(Family::V4, 53), (Family::V6, 53), (Family::V4, 54), (Family::V6, 54)].map(|(f, port)| to_port(f, port));
+        let burst: Vec<Packet> = kinds.iter().cloned().cycle().take(400).collect();
         let Some(_other) = Foreign::ahead(&bench.net.dut, "left", hook, NEXT) else { return };
         let end = Instant::now() + PATIENCE;
         loop {
-            assert_eq!(bench.through(hook, &burst), 200, "port 53 passes, 54 does not, at any moment");
+            let frames = bench.deliver(hook, &burst);
+            let came = kinds.each_ref().map(|packet| frames.iter().filter(|frame| frame.ends_with(&packet.l3())).count());
+            assert_eq!(came, [100, 100, 0, 0], "port 53 passes, 54 does not, in both families, at any moment");
             if restored(&bench, &format!("{}_head", name(hook))) == 1 {
                 break;
             }
@@ -195,13 +198,19 @@ fn daemon_that_attaches_in_another_way_than_the_former_leaves_one_program_a_hook
     assert_eq!((filters(&bench), programs_at(&bench.net.dut, "left", Hook::Ingress).len()), (1, 0));
 }
 
-/// Denies the address of `src` by XDP where it may, else at tc.
+/// Denies the addresses of `src` by XDP where it may, else at tc.
 fn deny_set(mode: &str) -> String {
-    let set = "[[set]]\nname = \"bad\"\nelements = [\"10.1.0.2\"]\n";
+    let set = "[[set]]\nname = \"bad\"\nelements = [\"10.1.0.2\", \"fd00:1::2\"]\n";
     format!(
         "{VERSION}[daemon]\nmetrics = {{ listen = \"127.0.0.1:9472\" }}\n{set}[[policy]]\nname = \"x\"\ninterfaces = [\"left\"]\n\
          default_action = {{ ingress = \"allow\" }}\n[policy.xdp]\nmode = \"{mode}\"\ndeny_sets = [\"bad\"]\n"
     )
+}
+
+/// The addresses of the set are denied, and no others.
+fn denied(bench: &Bench) -> bool {
+    let from = |f: Family, n: u8| Packet::udp(f.at(1, n, 4000), f.at(1, 1, 54));
+    Family::BOTH.iter().all(|f| !bench.arrives(&from(*f, 2)) && bench.arrives(&from(*f, 3)))
 }
 
 fn xdp(bench: &Bench) -> String {
@@ -216,7 +225,7 @@ fn xdp_program_of_ours_is_neither_taken_off_nor_replaced() {
         for line in ["link set left xdp off", "-force link set left xdp off", "-force link set left xdpgeneric off"] {
             let mut command = bench.net.dut.command("ip");
             let status = command.args(line.split(' ')).stderr(Stdio::null()).status().expect("ip");
-            assert!(!bench.arrives(&to_port(54)), "denied at once after ip {line} ({status})");
+            assert!(denied(&bench), "denied at once after ip {line} ({status})");
             assert_eq!(xdp(&bench), mode, "ip {line}");
         }
         let error = Foreign::xdp(&bench.net.dut, "left").expect_err("ours has the place");
@@ -229,14 +238,14 @@ fn foreign_xdp_program_is_left_alone_told_and_followed_by_ours_when_it_goes() {
     let Some(net) = Net::new() else { return };
     let other = Foreign::xdp(&net.dut, "left").expect("nobody is there yet");
     let Some(bench) = Bench::start_in(net, &deny_set("generic")) else { return };
-    assert!(!bench.arrives(&to_port(54)), "tc makes the check");
+    assert!(denied(&bench), "tc makes the check");
     assert_eq!((xdp(&bench).as_str(), &bench.cli().status()["interfaces"][0]["foreign_xdp"]), ("off", &true.into()));
     assert!(bench.cli().warnings().contains("of somebody else is attached; tc makes the checks"), "{}", bench.cli().warnings());
     assert!(bench.cli().metrics(9472).contains("netpol_xdp_foreign{interface=\"left\"} 1\n"));
     wait::until("a warning in the log", PATIENCE, || !bench.daemon.lines_with(&["left", "XDP", "somebody else"]).is_empty());
     drop(other);
     wait::until("ours is attached", PATIENCE, || xdp(&bench) == "generic");
-    assert!(!bench.arrives(&to_port(54)));
+    assert!(denied(&bench));
     assert!(!bench.cli().metrics(9472).contains("netpol_xdp_foreign{"));
 }
 
@@ -253,7 +262,7 @@ fn xdp_link_that_is_detached_is_attached_again_and_told() {
         netpol_tests::sys_bpf::force_detach(pin).expect("BPF_LINK_DETACH");
         wait::until("it is attached again", PATIENCE, || restored(&bench, "xdp") == 1);
         assert_eq!(xdp(&bench), "generic", "{attach:?}");
-        assert!(!bench.arrives(&to_port(54)), "{attach:?}");
+        assert!(denied(&bench), "{attach:?}");
     }
 }
 
