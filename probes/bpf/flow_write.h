@@ -73,7 +73,8 @@ INLINE void np_reopen(struct np_state *st, struct np_flow *flow)
 {
 	if (flow->state < NP_FLOW_CLOSED && (flow->state != NP_FLOW_NEW || !st->forward))
 		return;
-	np_delete_flow(st);
+	/* A new flow is written over, not deleted: in a full table a flow on another CPU would take the place that is free for a moment. */
+	bpf_map_delete_elem(&connections, &st->key);
 	np_create_flow(st);
 }
 

@@ -4,9 +4,11 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use netpol_tests::flags::{ACK, SYN};
+use netpol_tests::flood::Flood;
 use netpol_tests::policy::{VERSION, policy};
 use netpol_tests::sock::{self, Connection};
-use netpol_tests::{Bench, Family, Hook, Packet};
+use netpol_tests::wire::Sender;
+use netpol_tests::{Bench, Family, Hook, Packet, machine, sys, wait};
 
 fn start(conntrack: &str) -> Option<Bench> {
     let text = policy("t", "policy_types = [\"ingress\", \"egress\"]\n[[policy.ingress]]\naction = \"allow\"\n");
@@ -88,6 +90,34 @@ fn full_table_refuses_new_flows_and_keeps_the_others() {
     bench.refused(Hook::Ingress, "conntrack_full", &Packet::udp(f.at(1, 3, 9000), f.at(1, 1, 53)), "one more");
     assert!(bench.arrives(&Packet::udp(standing.0, standing.1)), "the standing flow goes on");
     assert!(bench.leaves(&Packet::udp(standing.1, standing.0)), "both ways");
+}
+
+/// Hosts that repeat their SYN, while others that come from another CPU are after every place that is free for a moment.
+#[test]
+fn repeated_syn_keeps_its_place_in_a_full_table() {
+    for f in Family::BOTH {
+        let Some(bench) = start("max_half_open = 64") else { return };
+        let syns = |host: u8, count: u16| (1..=count).map(|port| Packet::syn(f.at(1, host, port), f.at(1, 1, 80))).collect::<Vec<_>>();
+        let (there, new) = (syns(7, 64), syns(8, machine::times(20_000, 1_000) as u16));
+        assert_eq!(bench.through(Hook::Ingress, &there), 64, "{f:?}: the table is full");
+        let before = bench.cli().drops("conntrack_full");
+        let flood = Flood::start(&bench.net.src, "eth0", &there);
+        wait::until("the flood has begun", Duration::from_secs(10), || flood.rounds() > 5);
+        let sender = Sender::open(&bench.net.src, "eth0");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // Where there is one CPU only, they take turns.
+                let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+                sys::stay_on_cpu(cpus - 1).expect("a CPU to stay on");
+                new.iter().for_each(|packet| sender.send(&packet.frame()));
+            });
+        });
+        flood.stop();
+        assert_eq!(bench.through(Hook::Ingress, &there), 64, "{f:?}: each still has its place");
+        // A CPU that cannot keep up loses a frame before it is judged.
+        let refused = bench.cli().drops("conntrack_full") - before;
+        assert!((1..=new.len() as u64).contains(&refused), "{f:?}: {refused} refused: of the {} others, and of nobody else", new.len());
+    }
 }
 
 #[test]
