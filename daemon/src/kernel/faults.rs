@@ -6,10 +6,11 @@
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
+use super::calls::{self, Kind, Name};
 use super::error::{Error, Result};
 use super::sys;
 use crate::plan::Action;
@@ -17,8 +18,6 @@ use crate::plan::Action;
 /// `SECCOMP_IOCTL_NOTIF_RECV` and `_SEND` of linux/seccomp.h.
 const RECEIVE: u64 = 0xc050_2100;
 const SEND: u64 = 0xc018_2101;
-/// Commands of bpf(2) that only read: a process that dies before one dies before the next that changes something.
-const READING: [u64; 14] = [1, 4, 7, 10, 11, 12, 13, 14, 15, 16, 19, 20, 24, 31];
 
 /// What happens at the chosen place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +37,9 @@ pub(crate) enum Fault {
     Call(usize, Harm),
     /// Before an action of a plan.
     Action(usize, Harm),
+    /// A program is refused with this errno, at this load and whenever it is tried again: as by a verifier that does not like it.
+    /// (libbpf loads what was refused once more, to hear why.)
+    Load(usize, i32),
 }
 
 /// What was counted.
@@ -47,6 +49,10 @@ pub(crate) struct Counted {
     pub(crate) calls: usize,
     /// Of them, those that change something: what [`Harm::Kill`] counts.
     pub(crate) changes: usize,
+    /// Which of the changes are asked for by netlink: filters and their qdisc.
+    pub(crate) by_netlink: Vec<usize>,
+    /// Loads of programs.
+    pub(crate) loads: usize,
     /// Actions.
     pub(crate) actions: usize,
     /// Where the fault happened.
@@ -56,10 +62,9 @@ pub(crate) struct Counted {
 struct Trap {
     fault: Fault,
     armed: AtomicBool,
-    calls: AtomicUsize,
-    changes: AtomicUsize,
-    actions: AtomicUsize,
-    at: Mutex<Option<String>>,
+    counted: Mutex<Counted>,
+    /// Name of the program that is refused.
+    refused: Mutex<Option<Name>>,
 }
 
 thread_local! {
@@ -107,10 +112,11 @@ pub(crate) fn disarm() {
 /// What the executor asks before each action.
 pub(super) fn before(action: &Action) -> Result<()> {
     let Some(trap) = here().filter(|trap| trap.armed.load(Ordering::SeqCst)) else { return Ok(()) };
-    let number = trap.actions.fetch_add(1, Ordering::SeqCst);
+    let mut counted = trap.counted.lock().unwrap();
+    let number = take(&mut counted.actions);
     match trap.fault {
         Fault::Action(at, harm) if at == number => {
-            *trap.at.lock().unwrap() = Some(action.to_string());
+            counted.at = Some(action.to_string());
             match harm {
                 Harm::Kill => die(),
                 Harm::Errno(errno) => Err(Error::System { what: "fault of a test".into(), source: io::Error::from_raw_os_error(errno) }),
@@ -128,14 +134,8 @@ fn die() -> ! {
 
 /// Runs work under a fault.
 pub(crate) fn run<T: Send>(fault: Fault, work: impl FnOnce() -> T + Send) -> (T, Counted) {
-    let trap = Arc::new(Trap {
-        fault,
-        armed: AtomicBool::new(false),
-        calls: AtomicUsize::new(0),
-        changes: AtomicUsize::new(0),
-        actions: AtomicUsize::new(0),
-        at: Mutex::new(None),
-    });
+    let trap = Trap { fault, armed: AtomicBool::new(false), counted: Mutex::default(), refused: Mutex::default() };
+    let trap = Arc::new(trap);
     let value = thread::scope(|scope| {
         let (give, take) = mpsc::channel();
         let inside = Arc::clone(&trap);
@@ -149,9 +149,8 @@ pub(crate) fn run<T: Send>(fault: Fault, work: impl FnOnce() -> T + Send) -> (T,
         supervise(&take.recv().unwrap(), &trap);
         worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
-    let count = |counter: &AtomicUsize| counter.load(Ordering::SeqCst);
-    let at = trap.at.lock().unwrap().clone();
-    (value, Counted { calls: count(&trap.calls), changes: count(&trap.changes), actions: count(&trap.actions), at })
+    let counted = trap.counted.lock().unwrap().clone();
+    (value, counted)
 }
 
 /// The reported calls.
@@ -199,7 +198,7 @@ fn supervise(listener: &OwnedFd, trap: &Trap) {
         if unsafe { libc::ioctl(listener.as_raw_fd(), RECEIVE as _, &raw mut asked) } != 0 {
             continue; // whoever asked was interrupted
         }
-        let errno = judge(trap, asked.data.nr, asked.data.args[0]);
+        let errno = judge(trap, &asked.data);
         let flags = if errno == 0 { libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32 } else { 0 };
         let mut answer = libc::seccomp_notif_resp { id: asked.id, val: 0, error: -errno, flags };
         // SAFETY: `answer` is valid for reads and of the size that the command says.
@@ -208,20 +207,39 @@ fn supervise(listener: &OwnedFd, trap: &Trap) {
 }
 
 /// errno of a call; 0 = it happens.
-fn judge(trap: &Trap, call: i32, command: u64) -> i32 {
+fn judge(trap: &Trap, call: &libc::seccomp_data) -> i32 {
     if !trap.armed.load(Ordering::SeqCst) {
         return 0;
     }
-    let number = trap.calls.fetch_add(1, Ordering::SeqCst);
-    let reads = i64::from(call) == libc::SYS_bpf && READING.contains(&command) || i64::from(call) == libc::SYS_sendto;
-    let change = if reads { None } else { Some(trap.changes.fetch_add(1, Ordering::SeqCst)) };
-    let text = if i64::from(call) == libc::SYS_bpf { format!("bpf command {command}") } else { format!("system call {call}") };
-    match trap.fault {
-        Fault::Call(at, Harm::Kill) if Some(at) == change => die(),
-        Fault::Call(at, Harm::Errno(errno)) if at == number => {
-            *trap.at.lock().unwrap() = Some(text);
-            errno
-        }
-        _ => 0,
+    let kind = calls::kind(call);
+    let mut counted = trap.counted.lock().unwrap();
+    let number = take(&mut counted.calls);
+    let change = (kind != Kind::Reads).then(|| take(&mut counted.changes));
+    if kind == Kind::Netlink {
+        counted.by_netlink.extend(change);
     }
+    let load = matches!(kind, Kind::Load(_)).then(|| take(&mut counted.loads));
+    let refused = match (trap.fault, &kind) {
+        (Fault::Call(at, Harm::Kill), _) if Some(at) == change => die(),
+        (Fault::Call(at, Harm::Errno(errno)), _) if at == number => Some(errno),
+        (Fault::Load(at, errno), Kind::Load(name)) => {
+            let mut known = trap.refused.lock().unwrap();
+            if Some(at) == load {
+                *known = Some(*name);
+            }
+            // A probe has no name, and is not tried again.
+            (Some(at) == load || (*known == Some(*name) && *name != Name::default())).then_some(errno)
+        }
+        _ => None,
+    };
+    if refused.is_some() {
+        counted.at = Some(calls::text(call, &kind));
+    }
+    refused.unwrap_or(0)
+}
+
+/// The number that is next.
+fn take(count: &mut usize) -> usize {
+    *count += 1;
+    *count - 1
 }

@@ -12,6 +12,8 @@ mod attach_tcx;
 mod attach_xdp;
 mod bpf;
 mod btf;
+#[cfg(test)]
+mod calls;
 mod counters;
 mod detach;
 mod error;
@@ -20,6 +22,8 @@ mod executor;
 #[cfg(test)]
 pub(crate) mod faults;
 mod features;
+#[cfg(test)]
+pub(crate) mod fingerprints;
 mod flows;
 mod generation;
 mod grace;

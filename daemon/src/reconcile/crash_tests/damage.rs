@@ -7,12 +7,13 @@ use super::scenarios::{policy, tree};
 use super::world::World;
 use crate::kernel::faults::{self, Fault, Harm};
 use crate::kernel::tests::needs_root;
-use crate::kernel::witness;
+use crate::kernel::{fingerprints, witness};
 use crate::reconcile::{Reconciler, fallback};
 
 const MODE: &str = "generic";
 /// Everything is closed, by no rule.
-const CLOSED: &str = "version = 1\n[[policy]]\nname = \"closed\"\ninterfaces = [\"np*\"]\ndefault_action = { ingress = \"deny\" }\n";
+const CLOSED: &str =
+    "version = 1\n[[policy]]\nname = \"closed\"\ninterfaces = [\"np*\"]\ndefault_action = { ingress = \"deny\", egress = \"deny\" }\n";
 /// Maps made to measure that a build fills. (A counter that is missing counts nothing.)
 const FILLED: [&str; 12] = [
     "chains",
@@ -41,7 +42,7 @@ fn any_pin_may_be_missing_at_a_start() {
     needs_root!();
     let world = World::new("pin");
     drop(world.settle(&policy(0, MODE)));
-    let names: Vec<String> = witness::pinned(world.bpffs()).into_keys().filter(|name| name.contains("/abi")).collect();
+    let names: Vec<String> = fingerprints::pinned(world.bpffs()).into_keys().filter(|name| name.contains("/abi")).collect();
     let seen = world.seen();
     let kinds: Vec<String> = chosen(names);
     let (mut refused, mut repaired) = (0, 0);
@@ -187,7 +188,7 @@ fn trial_does_not_count_for_good_because_its_tables_were_lost() {
     let (daemon, former) = on_trial(&world);
     drop(daemon);
     // No program is left that knows the table of connections; what says that there is a trial is still there.
-    for name in witness::pinned(world.bpffs()).into_keys() {
+    for name in fingerprints::pinned(world.bpffs()).into_keys() {
         if name.contains("/programs-") || name.contains("/links/") || name.ends_with("/maps/connections") {
             fs::remove_file(format!("{}{name}", world.bpffs().display())).unwrap();
         }

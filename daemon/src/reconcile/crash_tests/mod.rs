@@ -2,11 +2,12 @@
 //! puts everything right.
 //!
 //! Each [`Scenario`] is carried out again and again with the real programs, each time with one fault: an action of the plan fails or
-//! is the last thing that this process ever sees (SIGKILL, in a process of its own), and so does every single call into the kernel.
-//! With `NETPOL_SOAK=1` every action fails with every errno, and every call with one of them; else every action with one of them, and a
-//! sample of the calls.
+//! is the last thing that this process ever sees (SIGKILL, in a process of its own), and so does every single call into the kernel; and
+//! each program is refused, as by a verifier or a lockdown. With `NETPOL_SOAK=1` every action fails with every errno, every call with one
+//! of them, and every program is refused with each of theirs; else every action with one of them, and a sample of the calls and programs.
 
 mod damage;
+mod frames;
 mod scenarios;
 mod world;
 
@@ -14,13 +15,18 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
 use crate::kernel::faults::{self, Counted, Fault, Harm};
+use crate::kernel::fingerprints::Judging;
 use crate::kernel::tests::needs_root;
 use scenarios::Scenario;
 use world::World;
 
 const ERRNOS: [i32; 4] = [libc::ENOSPC, libc::ENOMEM, libc::EPERM, libc::E2BIG];
+/// What a verifier or a lockdown answers to a program.
+const REFUSALS: [i32; 3] = [libc::EACCES, libc::EINVAL, libc::EPERM];
 /// Calls of a scenario that fail, and that are the last ones, where not all are tried.
 const SAMPLE: usize = 8;
+/// Programs that are refused, and changes by netlink that are the last ones, where not all are tried.
+const FEW: usize = 3;
 /// What a child process is to do: scenario, turn, what is counted, place, pins, home.
 const CHILD: &str = "NETPOL_TEST_CRASH";
 
@@ -28,6 +34,8 @@ const CHILD: &str = "NETPOL_TEST_CRASH";
 struct Expected {
     before: Vec<bool>,
     after: Vec<bool>,
+    /// What judges then.
+    judging: Option<Judging>,
     counted: Counted,
 }
 
@@ -48,8 +56,9 @@ fn expected(world: &World, scenario: &Scenario, turn: usize) -> Expected {
     assert_eq!(result, Ok(()), "{}", scenario.name);
     let ((before, _), after) = (world.before(), world.seen());
     scenario.assert_difference(&before, &after);
+    let judging = world.judging();
     world.is_put_right();
-    Expected { before, after, counted }
+    Expected { before, after, judging, counted }
 }
 
 /// Nothing is left out.
@@ -57,30 +66,40 @@ fn thorough() -> bool {
     std::env::var_os("NETPOL_SOAK").is_some()
 }
 
-/// All of them, or some, evenly.
-fn chosen(count: usize) -> Vec<usize> {
-    if thorough() || count <= SAMPLE {
+/// All of them, or so many, evenly.
+fn chosen(count: usize, most: usize) -> Vec<usize> {
+    if thorough() || count <= most {
         return (0..count).collect();
     }
-    (0..SAMPLE).map(|n| n * count / SAMPLE + n % 3).filter(|n| *n < count).collect()
+    (0..most).map(|n| n * count / most + n % 3).filter(|n| *n < count).collect()
+}
+
+/// One of them.
+fn in_turn(errnos: &[i32], n: usize) -> &[i32] {
+    let n = n % errnos.len();
+    &errnos[n..=n]
 }
 
 fn fails_everywhere(scenario: &Scenario) {
     let world = World::with(scenario.name, scenario.ways);
     let expected = [0, 1].map(|turn| expected(&world, scenario, turn));
-    let in_turn = |n: usize| &ERRNOS[n % ERRNOS.len()..=n % ERRNOS.len()];
     let mut faults = Vec::new();
     for action in 0..expected[0].counted.actions.max(expected[1].counted.actions) {
-        let errnos = if thorough() { &ERRNOS[..] } else { in_turn(action) };
+        let errnos = if thorough() { &ERRNOS } else { in_turn(&ERRNOS, action) };
         faults.extend(errnos.iter().map(|errno| Fault::Action(action, Harm::Errno(*errno))));
     }
-    for (n, call) in chosen(expected[0].counted.calls).into_iter().enumerate() {
-        faults.extend(in_turn(n).iter().map(|errno| Fault::Call(call, Harm::Errno(*errno))));
+    for (n, call) in chosen(expected[0].counted.calls, SAMPLE).into_iter().enumerate() {
+        faults.extend(in_turn(&ERRNOS, n).iter().map(|errno| Fault::Call(call, Harm::Errno(*errno))));
+    }
+    for (n, load) in chosen(expected[0].counted.loads, FEW).into_iter().enumerate() {
+        let errnos = if thorough() { &REFUSALS } else { in_turn(&REFUSALS, n) };
+        faults.extend(errnos.iter().map(|errno| Fault::Load(load, *errno)));
     }
     let (mut refused, mut endured) = (0, 0);
     for (n, fault) in faults.iter().enumerate() {
         let (turn, expected) = (n % 2, &expected[n % 2]);
         (scenario.prepare)(&world, turn);
+        let judging = world.judging();
         let (result, counted) = attempt(&world, scenario, turn, *fault);
         let seen = world.seen();
         let what = format!("{}: {fault:?} at {:?}: {result:?}", scenario.name, counted.at);
@@ -98,6 +117,7 @@ fn fails_everywhere(scenario: &Scenario) {
                 }
             }
         }
+        world.is_judged_whole(judging.as_ref(), expected, &seen, &what);
         world.next_start(&[&expected.before, &expected.after], &what);
     }
     eprintln!("{}: {} faults: {refused} refused, {endured} endured", scenario.name, faults.len());
@@ -107,12 +127,19 @@ fn dies_everywhere(scenario: &Scenario) {
     let world = World::with(&format!("{}-kill", scenario.name), scenario.ways);
     let expected = [0, 1].map(|turn| expected(&world, scenario, turn));
     let least = |count: fn(&Counted) -> usize| count(&expected[0].counted).min(count(&expected[1].counted));
-    let actions = (0..least(|counted| counted.actions)).map(|n| ("action", n));
-    let calls = chosen(least(|counted| counted.changes)).into_iter().map(|n| ("call", n));
+    let actions = (0..least(|counted| counted.actions)).map(|n| (n % 2, "action", n));
+    let calls = chosen(least(|counted| counted.changes), SAMPLE).into_iter().enumerate().map(|(n, call)| (n % 2, "call", call));
+    // Filters and their qdisc: changes that a sample of all might miss.
+    let of_turn = |turn: usize| {
+        let all = &expected[turn].counted.by_netlink;
+        chosen(all.len(), FEW).into_iter().map(move |n| (turn, "call", all[n]))
+    };
+    let by_netlink = of_turn(0).chain(of_turn(1));
     let mut kills = 0;
-    for (n, (kind, place)) in actions.chain(calls).enumerate() {
-        let (turn, expected) = (n % 2, &expected[n % 2]);
+    for (turn, kind, place) in actions.chain(calls).chain(by_netlink) {
+        let expected = &expected[turn];
         (scenario.prepare)(&world, turn);
+        let judging = world.judging();
         let order = format!("{} {turn} {kind} {place} {} {}", scenario.name, world.bpffs().display(), world.home().display());
         let mut child = Command::new(std::env::current_exe().unwrap());
         child.args(["--exact", "reconcile::crash_tests::child_that_dies", "--nocapture"]).env(CHILD, &order);
@@ -121,10 +148,13 @@ fn dies_everywhere(scenario: &Scenario) {
         assert_eq!(output.status.signal(), Some(libc::SIGKILL), "{what}");
         let seen = world.seen();
         assert!(seen == expected.before || seen == expected.after, "{what}: {seen:?}");
+        world.is_judged_whole(judging.as_ref(), expected, &seen, &what);
         world.next_start(&[&expected.before, &expected.after], &what);
         kills += 1;
     }
-    eprintln!("{}: {kills} kills", scenario.name);
+    let by_netlink = expected[0].counted.by_netlink.len();
+    assert_eq!(by_netlink > 0, scenario.sets_filters(), "{}: filters are set by netlink", scenario.name);
+    eprintln!("{}: {kills} kills; {by_netlink} changes by netlink", scenario.name);
 }
 
 #[test]

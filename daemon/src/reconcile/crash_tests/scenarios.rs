@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::frames::kinds;
 use super::world::World;
 use crate::kernel::{Ways, faults, witness};
 use crate::plan::observed::TcAttachment;
@@ -26,9 +27,16 @@ pub(super) struct Scenario {
 }
 
 impl Scenario {
-    /// A scenario that could not tell before from after would prove nothing.
+    /// A scenario that could not tell before from after, in each family and direction, would prove nothing.
     pub(super) fn assert_difference(&self, before: &[bool], after: &[bool]) {
-        assert_eq!(before == after, self.same_verdicts, "{}: {before:?} {after:?}", self.name);
+        for (before, after) in kinds(before).iter().zip(&kinds(after)) {
+            assert_eq!(before == after, self.same_verdicts, "{}: {before:?} {after:?}", self.name);
+        }
+    }
+
+    /// It attaches by filter, so that changes by netlink belong to it.
+    pub(super) fn sets_filters(&self) -> bool {
+        self.ways.attach == Some(TcAttachment::Clsact)
     }
 }
 
@@ -42,9 +50,11 @@ const PLAIN: Scenario = Scenario {
     operate: |_, _, _| Ok(()),
 };
 
-/// One of two policies: they let in one port each, share sets, deny and allow, and differ in what they cover.
+/// One of two policies: they let one port and one net of each family in, and the same net and another port out; they share sets, deny
+/// and allow, and differ in what they cover.
 pub(super) fn policy(which: usize, xdp: &str) -> String {
-    let (port, links) = if which % 2 == 0 { (53, "\"np0\", \"np2\"") } else { (54, "\"np0\", \"np1\", \"np2\"") };
+    let (net, links) = if which % 2 == 0 { (0, "\"np0\", \"np2\"") } else { (1, "\"np0\", \"np1\", \"np2\"") };
+    let (port, port_out) = (53 + net, 123 + net);
     format!(
         r#"version = 1
 [daemon.conntrack]
@@ -57,7 +67,7 @@ elements = ["10.9.0.0/16", "fd09::/64"]
 
 [[set]]
 name = "friends"
-elements = ["10.0.0.9"]
+elements = ["10.0.0.9", "fd00::9"]
 dynamic = true
 max_entries = 100
 
@@ -92,6 +102,27 @@ destination = {{ ports = [{port}] }}
 id = "friends"
 action = "allow"
 source = {{ sets = ["friends"] }}
+
+[[policy.ingress]]
+id = "nets"
+action = "allow"
+source = {{ nets = ["10.1.{net}.0/24", "fd01:0:0:{net}::/64"] }}
+
+[[policy.egress]]
+id = "port-out"
+action = "allow"
+protocol = "udp"
+destination = {{ ports = [{port_out}] }}
+
+[[policy.egress]]
+id = "friends-out"
+action = "allow"
+destination = {{ sets = ["friends"] }}
+
+[[policy.egress]]
+id = "nets-out"
+action = "allow"
+destination = {{ nets = ["10.1.{net}.0/24", "fd01:0:0:{net}::/64"] }}
 "#
     )
 }
@@ -178,7 +209,7 @@ pub(super) const SET_REPLACE: Scenario = Scenario {
 };
 
 fn replace(daemon: &mut Reconciler, which: usize) -> Result<(), String> {
-    let list = if which % 2 == 0 { "10.0.0.2\n192.0.2.0/24\n" } else { "10.0.0.3\n198.51.100.0/24\n" };
+    let list = if which % 2 == 0 { "10.0.0.2\n192.0.2.0/24\nfd00::2\n" } else { "10.0.0.3\n198.51.100.0/24\nfd00::3\n" };
     answer(daemon.set_replace("friends", "list", list, Lifetime::Seconds(3600), &mut |_, _, _| ()))
 }
 
@@ -284,13 +315,16 @@ pub(super) const UPGRADE: Scenario = Scenario {
     ..PLAIN
 };
 
+/// Where pins of another layout are.
+pub(super) const OTHER_TREE: &str = "abi1";
+
 /// What is pinned has another layout: an upgrade or downgrade over a change of `NP_ABI`.
 pub(super) const OTHER_LAYOUT: Scenario = Scenario {
     name: "other-layout",
     running: false,
     prepare: |world, turn| {
         drop(world.settle(&policy(turn, "generic")));
-        fs::rename(tree(world), world.bpffs().join("abi1")).unwrap();
+        fs::rename(tree(world), world.bpffs().join(OTHER_TREE)).unwrap();
     },
     operate: start,
     same_verdicts: true,

@@ -7,6 +7,9 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use super::frames::FRAMES;
+use super::{Expected, scenarios};
+use crate::kernel::fingerprints::{self, Judging};
 use crate::kernel::lifecycle::Bench;
 use crate::kernel::{Ways, faults, witness};
 use crate::plan;
@@ -14,11 +17,7 @@ use crate::reconcile::{Directories, Reconciler};
 
 /// Interfaces that may be there.
 const LINKS: [&str; 3] = ["np0", "np1", "np2"];
-/// Frames that tell the policies apart: last byte of 10.x.0.y, destination port.
-const FRAMES: [([u8; 4], u16); 6] =
-    [([10, 0, 0, 1], 53), ([10, 0, 0, 1], 54), ([10, 9, 0, 1], 53), ([10, 0, 0, 2], 99), ([10, 0, 0, 3], 99), ([10, 0, 0, 9], 99)];
-
-/// Where an operation began: which frames got in, what was pinned.
+/// Where an operation began: which frames passed, what was pinned.
 type Before = (Vec<bool>, BTreeMap<String, u64>);
 
 pub(super) struct World {
@@ -42,12 +41,12 @@ impl World {
             fs::create_dir_all(home.join(part)).unwrap();
         }
         let bpffs = bench.scratch.path.clone();
-        World { _bench: Some(bench), bpffs, home, ways, before: Mutex::default(), port: AtomicU16::new(1024) }
+        World { _bench: Some(bench), bpffs, home, ways, before: Mutex::default(), port: AtomicU16::new(0) }
     }
 
     /// The same in a child process, which shares the namespace.
     pub(super) fn inherited(bpffs: &str, home: &str, ways: Ways) -> World {
-        World { _bench: None, bpffs: bpffs.into(), home: home.into(), ways, before: Mutex::default(), port: AtomicU16::new(1024) }
+        World { _bench: None, bpffs: bpffs.into(), home: home.into(), ways, before: Mutex::default(), port: AtomicU16::new(0) }
     }
 
     pub(super) fn bpffs(&self) -> &Path {
@@ -105,33 +104,49 @@ impl World {
     }
 
     pub(super) fn ready_without_faults(&self) {
-        *self.before.lock().unwrap() = (self.seen(), witness::pinned(&self.bpffs));
+        *self.before.lock().unwrap() = (self.seen(), fingerprints::pinned(&self.bpffs));
     }
 
     pub(super) fn before(&self) -> Before {
         self.before.lock().unwrap().clone()
     }
 
-    /// Which frames get in where, by whatever hangs there.
+    /// Which frames pass where, by whatever hangs there. All of them are of new flows.
     pub(super) fn seen(&self) -> Vec<bool> {
-        let links = LINKS.iter().filter_map(|name| witness::index(name));
-        links.flat_map(|ifindex| FRAMES.map(|(source, port)| witness::arrives(ifindex, &self.frame(source, port)))).collect()
+        let source_port = 1024 + self.port.fetch_add(1, Ordering::Relaxed) % 60_000;
+        let hung = LINKS.iter().filter_map(|name| witness::Hung::on(name));
+        hung.flat_map(|hung| FRAMES.each_ref().map(|frame| hung.lets_pass(frame.hook, &frame.bytes(source_port)))).collect()
     }
 
-    /// A UDP datagram of a new flow.
-    fn frame(&self, source: [u8; 4], port: u16) -> Vec<u8> {
-        let mut bytes = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0, 0, 36, 0, 0, 0, 0, 64, 17, 0, 0];
-        bytes.extend(source);
-        bytes.extend([10, 0, 1, 1]);
-        bytes.extend((1024 + self.port.fetch_add(1, Ordering::Relaxed) % 60_000).to_be_bytes());
-        bytes.extend(port.to_be_bytes());
-        bytes.extend([0, 16, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
-        bytes
+    /// The generation that judges, by our own layout or by another one, as far as it is not taken over.
+    pub(super) fn judging(&self) -> Option<Judging> {
+        Judging::of(&[&scenarios::tree(self), &self.bpffs.join(scenarios::OTHER_TREE)])
+    }
+
+    /// What judges is what judged before, untouched, or what judges afterwards, whole; by which of them frames are `seen` to be judged.
+    pub(super) fn is_judged_whole(&self, before: Option<&Judging>, expected: &Expected, seen: &[bool], what: &str) {
+        let now = self.judging();
+        let still = match (&now, before) {
+            (Some(now), Some(before)) => now.is_still(before),
+            (now, before) => now.is_none() && before.is_none(),
+        };
+        let changed = match (&now, &expected.judging) {
+            (Some(now), Some(after)) => now.is_like(after),
+            (now, after) => now.is_none() && after.is_none(),
+        };
+        let right = if expected.before == expected.after {
+            still || changed
+        } else if seen == expected.before {
+            still
+        } else {
+            changed
+        };
+        assert!(right, "{what}: what judges is neither as before nor as afterwards:\n{now:?}\n{before:?}\n{:?}", expected.judging);
     }
 
     /// Every pin is there again with what it held, and no other.
     pub(super) fn same_pins(&self, before: &BTreeMap<String, u64>, what: &str) {
-        let now = witness::pinned(&self.bpffs);
+        let now = fingerprints::pinned(&self.bpffs);
         let names = |pins: &BTreeMap<String, u64>| pins.keys().cloned().collect::<Vec<_>>();
         assert_eq!(names(&now), names(before), "{what}");
         for (name, held) in before {
@@ -171,7 +186,7 @@ impl World {
         assert!(there.records.keys().all(|(number, _)| there.word.holds(*number)), "{what}: records {:?}", there.records);
         let half = there.links.values().find(|link| link.ingress.is_some() != link.egress.is_some());
         assert_eq!(half, None, "{what}: one hook without the other");
-        let beside = witness::pinned(&self.bpffs).into_keys().find(|name| name.contains("/next-"));
+        let beside = fingerprints::pinned(&self.bpffs).into_keys().find(|name| name.contains("/next-"));
         assert_eq!(beside, None, "{what}: the content of a set that was being exchanged");
     }
 }
