@@ -74,10 +74,14 @@ impl End<'_> {
 /// Whether a packet to port 54 gets from one end to the other; one to port 53, sent after it, must.
 fn passes(from: &End<'_>, to: &End<'_>, family: Family, mac: [u8; 6]) -> bool {
     let packet = |port| Packet::udp(family.at(1, 2, 4000), family.at(1, 1, port)).to_mac(mac);
-    let (questioned, allowed) = (packet(54), packet(53));
+    gets_through(from, to, family, &packet(54), &packet(53))
+}
+
+/// Whether a packet gets from one end to the other; one that is allowed, sent after it, must.
+fn gets_through(from: &End<'_>, to: &End<'_>, family: Family, questioned: &Packet, allowed: &Packet) -> bool {
     let observer = to.observe(family);
-    from.send(&questioned);
-    from.send(&allowed);
+    from.send(questioned);
+    from.send(allowed);
     let (mut seen, end) = (Vec::new(), Instant::now() + Duration::from_secs(5));
     while !seen.iter().any(|frame: &Vec<u8>| frame.ends_with(&allowed.l3())) {
         assert!(Instant::now() < end, "{family:?}: what is allowed did not get from {from} to {to}");
@@ -387,6 +391,46 @@ const KINDS: [Kind; 6] = [
         families: &Family::BOTH,
     },
 ];
+
+/// A world whose dut has `left` in a bond `x0`.
+fn bonded() -> Option<Net> {
+    let net = Net::new()?;
+    let bond = KINDS.iter().find(|kind| kind.name == "bond").expect("a kind");
+    if !net.dut.can_make(bond.name, bond.trial) {
+        return None;
+    }
+    bond.dut.iter().for_each(|line| net.dut.ip(line));
+    net.dut.ip("link set x0 up");
+    Some(net)
+}
+
+#[test]
+fn policy_on_a_member_of_a_bond_judges_what_the_bond_carries() {
+    let Some(net) = bonded() else { return };
+    let Some(bench) = Bench::start_in(net, &on("\"left\"")) else { return };
+    judged(&End::Ethernet(&bench.net.dut, "x0"), &End::Ethernet(&bench.net.src, "eth0"), &Family::BOTH);
+}
+
+#[test]
+fn deny_set_on_a_bond_or_its_member_refuses_in_every_mode_of_xdp_that_it_takes() {
+    for interface in ["x0", "left"] {
+        for mode in ["native", "generic", "auto"] {
+            let Some(net) = bonded() else { return };
+            let policy = format!(
+                "{VERSION}[[set]]\nname = \"bad\"\nelements = [\"10.1.0.3\", \"fd00:1::3\"]\n[[policy]]\nname = \"x\"\ninterfaces = [\"{interface}\"]\n\
+                 default_action = {{ ingress = \"allow\" }}\n[policy.xdp]\nmode = \"{mode}\"\ndeny_sets = [\"bad\"]\n"
+            );
+            let Some(bench) = Bench::start_in(net, &policy) else { return };
+            let status = bench.cli().status();
+            say::aloud(&format!("{mode} XDP on {interface} of a bond: {}; {}", status["interfaces"][0]["xdp"], bench.cli().warnings()));
+            let (near, far) = (End::Ethernet(&bench.net.dut, "x0"), End::Ethernet(&bench.net.src, "eth0"));
+            for f in Family::BOTH {
+                let from = |host| Packet::udp(f.at(1, host, 4000), f.at(1, 1, 53)).to_mac(EVERYBODY);
+                assert!(!gets_through(&far, &near, f, &from(3), &from(2)), "{f:?}, {mode} on {interface}");
+            }
+        }
+    }
+}
 
 #[test]
 fn policies_on_devices_of_other_types_judge_both_ways_where_the_kernel_has_them() {
