@@ -56,7 +56,7 @@ impl Reconciler {
             if refused == Kind::Kernel && origin == Origin::Failsafe && self.generation() != 0 {
                 continue;
             }
-            match self.enforce(candidate, Contested::Close, None) {
+            match self.enforce_instead(candidate) {
                 Ok(()) => {
                     error!("enforcing {} instead", origin.sentence());
                     // From the directory after all: what was wrong stands among the closed interfaces, as long as it lasts.
@@ -73,6 +73,19 @@ impl Reconciler {
             }
         }
         Err(Refusal { kind: refused, ..refusal })
+    }
+
+    /// The last good ruleset gets a second try where the kernel refuses it, as the directory has one among the candidates: for want of
+    /// memory in a single moment nothing but failsafe entries would be left.
+    fn enforce_instead(&mut self, candidate: Candidate) -> Result<(), Refusal> {
+        let again = (candidate.origin == Origin::LastGood).then(|| candidate.clone());
+        match (self.enforce(candidate, Contested::Close, None), again) {
+            (Err(refusal), Some(good)) if refusal.kind == Kind::Kernel => {
+                warn!("{} is tried once more: {}", good.origin.sentence(), refusal.text.trim_end());
+                self.enforce(good, Contested::Close, None)
+            }
+            (enforced, _) => enforced,
+        }
     }
 
     /// The kernel was asked, and enforces no generation.

@@ -61,6 +61,7 @@ pub struct Directories {
 }
 
 /// A ruleset that passed every check that needs no kernel.
+#[derive(Clone)]
 struct Candidate {
     origin: Origin,
     policies: Arc<PolicySet>,
