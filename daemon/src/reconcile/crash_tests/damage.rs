@@ -3,7 +3,8 @@
 
 use std::fs;
 
-use super::scenarios::{policy, tree};
+use super::frames::policy;
+use super::layouts::tree;
 use super::world::World;
 use crate::kernel::faults::{self, Fault, Harm};
 use crate::kernel::tests::needs_root;

@@ -1,4 +1,4 @@
-//! Frames that tell the policies of the scenarios apart: each policy gives them other verdicts in each family and direction.
+//! The two policies of the scenarios, and frames that tell them apart: each gives other verdicts, in each family and direction.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -24,7 +24,7 @@ const fn v6(hook: Hook, first: u16, fourth: u16, last: u16, port: u16) -> Frame 
 
 use Hook::{Egress, Ingress};
 
-/// By port of nobody in particular, from a denied net (XDP), by set, by set of every policy, by net.
+/// By port, from a denied net (XDP), by dynamic set, by what always is in it, by net; and those that leave likewise.
 pub(super) const FRAMES: [Frame; 28] = [
     v4(Ingress, 0, 0, 1, 53),
     v4(Ingress, 0, 0, 1, 54),
@@ -87,4 +87,81 @@ pub(super) fn kinds(seen: &[bool]) -> [Vec<bool>; 4] {
         let frames = seen.iter().zip(FRAMES.iter().cycle());
         frames.filter(|(_, frame)| frame.hook == hook && frame.peer.is_ipv6() == six).map(|(passes, _)| *passes).collect()
     })
+}
+
+/// One of two policies: they let one port and one net of each family in, and the same net and another port out; they share sets, deny
+/// and allow, and differ in what they cover.
+pub(super) fn policy(which: usize, xdp: &str) -> String {
+    let (net, links) = if which % 2 == 0 { (0, "\"np0\", \"np2\"") } else { (1, "\"np0\", \"np1\", \"np2\"") };
+    let (port, port_out) = (53 + net, 123 + net);
+    format!(
+        r#"version = 1
+[daemon.conntrack]
+max_entries = 4096
+max_half_open = 65536
+
+[[set]]
+name = "bad"
+elements = ["10.9.0.0/16", "fd09::/64"]
+
+[[set]]
+name = "friends"
+elements = ["10.0.0.9", "fd00::9"]
+dynamic = true
+max_entries = 100
+
+[[policy]]
+name = "p"
+interfaces = [{links}]
+
+[policy.xdp]
+mode = "{xdp}"
+deny_sets = ["bad"]
+
+[[policy.ingress]]
+id = "late"
+action = "deny"
+protocol = "udp"
+destination = {{ ports = [7] }}
+expires = "2038-01-01T00:00:00Z"
+
+[[policy.ingress]]
+id = "slow"
+action = "allow"
+protocol = "tcp"
+limit = {{ rate = "5/s", per = "source" }}
+
+[[policy.ingress]]
+id = "port"
+action = "allow"
+protocol = "udp"
+destination = {{ ports = [{port}] }}
+
+[[policy.ingress]]
+id = "friends"
+action = "allow"
+source = {{ sets = ["friends"] }}
+
+[[policy.ingress]]
+id = "nets"
+action = "allow"
+source = {{ nets = ["10.1.{net}.0/24", "fd01:0:0:{net}::/64"] }}
+
+[[policy.egress]]
+id = "port-out"
+action = "allow"
+protocol = "udp"
+destination = {{ ports = [{port_out}] }}
+
+[[policy.egress]]
+id = "friends-out"
+action = "allow"
+destination = {{ sets = ["friends"] }}
+
+[[policy.egress]]
+id = "nets-out"
+action = "allow"
+destination = {{ nets = ["10.1.{net}.0/24", "fd01:0:0:{net}::/64"] }}
+"#
+    )
 }

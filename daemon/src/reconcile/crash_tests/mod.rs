@@ -6,8 +6,11 @@
 //! each program is refused, as by a verifier or a lockdown. With `NETPOL_SOAK=1` every action fails with every errno, every call with one
 //! of them, and every program is refused with each of theirs; else every action with one of them, and a sample of the calls and programs.
 
+mod boot;
 mod damage;
+mod expected;
 mod frames;
+mod layouts;
 mod scenarios;
 mod world;
 
@@ -15,8 +18,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
 use crate::kernel::faults::{self, Counted, Fault, Harm};
-use crate::kernel::fingerprints::Judging;
 use crate::kernel::tests::needs_root;
+use expected::{Expected, State};
 use scenarios::Scenario;
 use world::World;
 
@@ -30,15 +33,6 @@ const FEW: usize = 3;
 /// What a child process is to do: scenario, turn, what is counted, place, pins, home.
 const CHILD: &str = "NETPOL_TEST_CRASH";
 
-/// What a scenario looks like without a fault.
-struct Expected {
-    before: Vec<bool>,
-    after: Vec<bool>,
-    /// What judges then.
-    judging: Option<Judging>,
-    counted: Counted,
-}
-
 fn attempt(world: &World, scenario: &Scenario, turn: usize, fault: Fault) -> (Result<(), String>, Counted) {
     faults::run(fault, || {
         let mut daemon = world.daemon();
@@ -50,20 +44,13 @@ fn attempt(world: &World, scenario: &Scenario, turn: usize, fault: Fault) -> (Re
     })
 }
 
-fn expected(world: &World, scenario: &Scenario, turn: usize) -> Expected {
-    (scenario.prepare)(world, turn);
-    let (result, counted) = attempt(world, scenario, turn, Fault::None);
-    assert_eq!(result, Ok(()), "{}", scenario.name);
-    let ((before, _), after) = (world.before(), world.seen());
-    scenario.assert_difference(&before, &after);
-    let judging = world.judging();
-    world.is_put_right();
-    Expected { before, after, judging, counted }
-}
-
 /// Nothing is left out.
 fn thorough() -> bool {
     std::env::var_os("NETPOL_SOAK").is_some()
+}
+
+fn step(scenario: &Scenario) -> usize {
+    if thorough() { 1 } else { scenario.step }
 }
 
 /// All of them, or so many, evenly.
@@ -82,9 +69,10 @@ fn in_turn(errnos: &[i32], n: usize) -> &[i32] {
 
 fn fails_everywhere(scenario: &Scenario) {
     let world = World::with(scenario.name, scenario.ways);
-    let expected = [0, 1].map(|turn| expected(&world, scenario, turn));
+    let expected = [0, 1].map(|turn| Expected::of(&world, scenario, turn));
     let mut faults = Vec::new();
-    for action in 0..expected[0].counted.actions.max(expected[1].counted.actions) {
+    let actions = expected[0].counted.actions.max(expected[1].counted.actions);
+    for action in (0..actions).step_by(step(scenario)) {
         let errnos = if thorough() { &ERRNOS } else { in_turn(&ERRNOS, action) };
         faults.extend(errnos.iter().map(|errno| Fault::Action(action, Harm::Errno(*errno))));
     }
@@ -99,35 +87,35 @@ fn fails_everywhere(scenario: &Scenario) {
     for (n, fault) in faults.iter().enumerate() {
         let (turn, expected) = (n % 2, &expected[n % 2]);
         (scenario.prepare)(&world, turn);
-        let judging = world.judging();
+        let before = world.judging();
         let (result, counted) = attempt(&world, scenario, turn, *fault);
-        let seen = world.seen();
+        let now = State::of(&world);
         let what = format!("{}: {fault:?} at {:?}: {result:?}", scenario.name, counted.at);
         match result {
             Ok(()) => {
                 endured += 1;
-                assert_eq!(seen, expected.after, "{what}");
+                assert_eq!(now.seen, expected.after.seen, "{what}");
             }
-            Err(_) if scenario.may_end_between => assert!(seen == expected.before || seen == expected.after, "{what}: {seen:?}"),
+            Err(_) if scenario.may_end_between => {}
             Err(_) => {
                 refused += 1;
-                assert_eq!(seen, expected.before, "{what}");
+                assert_eq!(now.seen, expected.before, "{what}");
                 if scenario.running {
                     world.same_pins(&world.before().1, &what);
                 }
             }
         }
-        world.is_judged_whole(judging.as_ref(), expected, &seen, &what);
-        world.next_start(&[&expected.before, &expected.after], &what);
+        assert!(expected.allows(&now, &before), "{what}: {now:?}\n{before:?}\n{expected:?}");
+        world.next_start(&expected.next(), &what);
     }
     eprintln!("{}: {} faults: {refused} refused, {endured} endured", scenario.name, faults.len());
 }
 
 fn dies_everywhere(scenario: &Scenario) {
     let world = World::with(&format!("{}-kill", scenario.name), scenario.ways);
-    let expected = [0, 1].map(|turn| expected(&world, scenario, turn));
+    let expected = [0, 1].map(|turn| Expected::of(&world, scenario, turn));
     let least = |count: fn(&Counted) -> usize| count(&expected[0].counted).min(count(&expected[1].counted));
-    let actions = (0..least(|counted| counted.actions)).map(|n| (n % 2, "action", n));
+    let actions = (0..least(|counted| counted.actions)).step_by(step(scenario)).map(|n| (n % 2, "action", n));
     let calls = chosen(least(|counted| counted.changes), SAMPLE).into_iter().enumerate().map(|(n, call)| (n % 2, "call", call));
     // Filters and their qdisc: changes that a sample of all might miss.
     let of_turn = |turn: usize| {
@@ -139,17 +127,16 @@ fn dies_everywhere(scenario: &Scenario) {
     for (turn, kind, place) in actions.chain(calls).chain(by_netlink) {
         let expected = &expected[turn];
         (scenario.prepare)(&world, turn);
-        let judging = world.judging();
+        let before = world.judging();
         let order = format!("{} {turn} {kind} {place} {} {}", scenario.name, world.bpffs().display(), world.home().display());
         let mut child = Command::new(std::env::current_exe().unwrap());
         child.args(["--exact", "reconcile::crash_tests::child_that_dies", "--nocapture"]).env(CHILD, &order);
         let output = child.stdin(Stdio::null()).output().unwrap();
         let what = format!("killed before {order}: {}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.signal(), Some(libc::SIGKILL), "{what}");
-        let seen = world.seen();
-        assert!(seen == expected.before || seen == expected.after, "{what}: {seen:?}");
-        world.is_judged_whole(judging.as_ref(), expected, &seen, &what);
-        world.next_start(&[&expected.before, &expected.after], &what);
+        let now = State::of(&world);
+        assert!(expected.allows(&now, &before), "{what}: {now:?}\n{before:?}\n{expected:?}");
+        world.next_start(&expected.next(), &what);
         kills += 1;
     }
     let by_netlink = expected[0].counted.by_netlink.len();
@@ -162,7 +149,7 @@ fn filter_that_cannot_be_exchanged_over_another_layout_is_exchanged_by_the_same_
     needs_root!();
     let scenario = &scenarios::OTHER_LAYOUT_BY_CLSACT;
     let world = World::with("late", scenario.ways);
-    let actions = expected(&world, scenario, 0).counted.actions;
+    let actions = Expected::of(&world, scenario, 0).counted.actions;
     let mut late = 0;
     for action in 0..actions {
         (scenario.prepare)(&world, 0);
@@ -235,4 +222,7 @@ tests! {
     upgrade: UPGRADE;
     other_layout: OTHER_LAYOUT;
     other_layout_by_clsact: OTHER_LAYOUT_BY_CLSACT;
+    boot_after_a_change: BOOT;
+    boot_after_a_failure: BOOT_AFTER_A_FAILURE;
+    boot_with_a_broken_file: BOOT_WITH_A_BROKEN_FILE;
 }

@@ -1,13 +1,22 @@
 //! What a daemon may be doing when something fails.
 
-use std::fs;
-
-use super::frames::kinds;
+pub(super) use super::boot::{BOOT, BOOT_AFTER_A_FAILURE, BOOT_WITH_A_BROKEN_FILE};
+use super::frames::{kinds, policy};
+pub(super) use super::layouts::{OTHER_LAYOUT, OTHER_LAYOUT_BY_CLSACT, UPGRADE};
 use super::world::World;
 use crate::kernel::{Ways, faults, witness};
 use crate::plan::observed::TcAttachment;
 use crate::reconcile::Reconciler;
 use crate::trigger::control::{Lifetime, Response};
+
+/// What a start leads to after a fault.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Next {
+    Before,
+    After,
+    /// To one of them: what was asked for at run time may be remembered, or lost with who was asked.
+    Either,
+}
 
 /// One thing that a daemon does.
 pub(super) struct Scenario {
@@ -20,6 +29,12 @@ pub(super) struct Scenario {
     pub(super) may_end_between: bool,
     /// Verdicts before and afterwards are the same.
     pub(super) same_verdicts: bool,
+    /// One in so many of its actions is tried, where not all are.
+    pub(super) step: usize,
+    /// What the next start leads to.
+    pub(super) next: Next,
+    /// What else may judge meanwhile, or where it ends early: brings the kernel there from where the scenario begins.
+    pub(super) meanwhile: Option<fn(&World, usize)>,
     /// Brings the kernel to where it begins.
     pub(super) prepare: fn(&World, usize),
     /// Does it; [`World::ready`] says from when on faults count.
@@ -40,92 +55,18 @@ impl Scenario {
     }
 }
 
-const PLAIN: Scenario = Scenario {
+pub(super) const PLAIN: Scenario = Scenario {
     name: "",
     ways: Ways { attach: None, form: None },
     running: true,
     may_end_between: false,
     same_verdicts: false,
+    step: 1,
+    next: Next::After,
+    meanwhile: None,
     prepare: |_, _| (),
     operate: |_, _, _| Ok(()),
 };
-
-/// One of two policies: they let one port and one net of each family in, and the same net and another port out; they share sets, deny
-/// and allow, and differ in what they cover.
-pub(super) fn policy(which: usize, xdp: &str) -> String {
-    let (net, links) = if which % 2 == 0 { (0, "\"np0\", \"np2\"") } else { (1, "\"np0\", \"np1\", \"np2\"") };
-    let (port, port_out) = (53 + net, 123 + net);
-    format!(
-        r#"version = 1
-[daemon.conntrack]
-max_entries = 4096
-max_half_open = 65536
-
-[[set]]
-name = "bad"
-elements = ["10.9.0.0/16", "fd09::/64"]
-
-[[set]]
-name = "friends"
-elements = ["10.0.0.9", "fd00::9"]
-dynamic = true
-max_entries = 100
-
-[[policy]]
-name = "p"
-interfaces = [{links}]
-
-[policy.xdp]
-mode = "{xdp}"
-deny_sets = ["bad"]
-
-[[policy.ingress]]
-id = "late"
-action = "deny"
-protocol = "udp"
-destination = {{ ports = [7] }}
-expires = "2038-01-01T00:00:00Z"
-
-[[policy.ingress]]
-id = "slow"
-action = "allow"
-protocol = "tcp"
-limit = {{ rate = "5/s", per = "source" }}
-
-[[policy.ingress]]
-id = "port"
-action = "allow"
-protocol = "udp"
-destination = {{ ports = [{port}] }}
-
-[[policy.ingress]]
-id = "friends"
-action = "allow"
-source = {{ sets = ["friends"] }}
-
-[[policy.ingress]]
-id = "nets"
-action = "allow"
-source = {{ nets = ["10.1.{net}.0/24", "fd01:0:0:{net}::/64"] }}
-
-[[policy.egress]]
-id = "port-out"
-action = "allow"
-protocol = "udp"
-destination = {{ ports = [{port_out}] }}
-
-[[policy.egress]]
-id = "friends-out"
-action = "allow"
-destination = {{ sets = ["friends"] }}
-
-[[policy.egress]]
-id = "nets-out"
-action = "allow"
-destination = {{ nets = ["10.1.{net}.0/24", "fd01:0:0:{net}::/64"] }}
-"#
-    )
-}
 
 fn settled(world: &World, turn: usize) {
     world.settle(&policy(turn, "generic"));
@@ -146,7 +87,7 @@ pub(super) const FIRST_START: Scenario = Scenario {
     ..PLAIN
 };
 
-fn start(world: &World, daemon: &mut Reconciler, _turn: usize) -> Result<(), String> {
+pub(super) fn start(world: &World, daemon: &mut Reconciler, _turn: usize) -> Result<(), String> {
     world.ready();
     let result = daemon.start().map_err(|refusal| refusal.text);
     faults::disarm();
@@ -205,6 +146,7 @@ pub(super) const SET_REPLACE: Scenario = Scenario {
     },
     // The journal comes first: what it holds already, the next daemon brings into the kernel.
     may_end_between: true,
+    next: Next::Either,
     ..PLAIN
 };
 
@@ -225,6 +167,7 @@ pub(super) const ROLLBACK: Scenario = Scenario {
         faults::disarm();
         result
     },
+    next: Next::Either,
     ..PLAIN
 };
 
@@ -238,6 +181,7 @@ pub(super) const TRIAL: Scenario = Scenario {
         faults::disarm();
         result
     },
+    next: Next::Either,
     ..PLAIN
 };
 
@@ -269,6 +213,7 @@ pub(super) const DETACHMENT: Scenario = Scenario {
         result
     },
     may_end_between: true,
+    next: Next::Before,
     ..PLAIN
 };
 
@@ -288,59 +233,7 @@ fn mode(which: usize) -> &'static str {
     if which % 2 == 0 { "generic" } else { "native" }
 }
 
-/// What is pinned came from programs of other bytes.
-pub(super) const UPGRADE: Scenario = Scenario {
-    name: "upgrade",
-    running: false,
-    prepare: |world, turn| {
-        drop(world.settle(&policy(turn, "generic")));
-        let tree = tree(world);
-        let (old, strange) = ("0123456789abcdef", |name: &str| name.starts_with("programs-") || name.starts_with("objects-"));
-        let mut found = vec![tree.clone()];
-        let generations = fs::read_dir(&tree).unwrap().map(|entry| entry.unwrap().path());
-        found.extend(generations.filter(|path| path.to_string_lossy().contains("generation-")));
-        for directory in found {
-            for entry in fs::read_dir(&directory).unwrap().map(Result::unwrap) {
-                let name = entry.file_name().into_string().unwrap();
-                if strange(&name) {
-                    let (kind, _) = name.split_once('-').unwrap();
-                    fs::rename(entry.path(), directory.join(format!("{kind}-{old}"))).unwrap();
-                }
-            }
-        }
-    },
-    operate: start,
-    same_verdicts: true,
-    may_end_between: true,
-    ..PLAIN
-};
-
-/// Where pins of another layout are.
-pub(super) const OTHER_TREE: &str = "abi1";
-
-/// What is pinned has another layout: an upgrade or downgrade over a change of `NP_ABI`.
-pub(super) const OTHER_LAYOUT: Scenario = Scenario {
-    name: "other-layout",
-    running: false,
-    prepare: |world, turn| {
-        drop(world.settle(&policy(turn, "generic")));
-        fs::rename(tree(world), world.bpffs().join(OTHER_TREE)).unwrap();
-    },
-    operate: start,
-    same_verdicts: true,
-    may_end_between: true,
-    ..PLAIN
-};
-
-/// The same where one filter has the place of another layout's (clsact).
-pub(super) const OTHER_LAYOUT_BY_CLSACT: Scenario =
-    Scenario { name: "other-layout-by-clsact", ways: Ways { attach: Some(TcAttachment::Clsact), form: None }, ..OTHER_LAYOUT };
-
-pub(super) fn tree(world: &World) -> std::path::PathBuf {
-    world.bpffs().join(format!("abi{}", netpol_probes::abi::NP_ABI))
-}
-
-pub(super) const ALL: [Scenario; 12] = [
+pub(super) const ALL: [Scenario; 15] = [
     FIRST_START,
     RELOAD,
     LINK_APPEARS,
@@ -353,4 +246,7 @@ pub(super) const ALL: [Scenario; 12] = [
     UPGRADE,
     OTHER_LAYOUT,
     OTHER_LAYOUT_BY_CLSACT,
+    BOOT,
+    BOOT_AFTER_A_FAILURE,
+    BOOT_WITH_A_BROKEN_FILE,
 ];

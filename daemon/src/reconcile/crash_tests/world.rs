@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::frames::FRAMES;
-use super::{Expected, scenarios};
+use super::layouts;
 use crate::kernel::fingerprints::{self, Judging};
 use crate::kernel::lifecycle::Bench;
 use crate::kernel::{Ways, faults, witness};
@@ -120,28 +120,7 @@ impl World {
 
     /// The generation that judges, by our own layout or by another one, as far as it is not taken over.
     pub(super) fn judging(&self) -> Option<Judging> {
-        Judging::of(&[&scenarios::tree(self), &self.bpffs.join(scenarios::OTHER_TREE)])
-    }
-
-    /// What judges is what judged before, untouched, or what judges afterwards, whole; by which of them frames are `seen` to be judged.
-    pub(super) fn is_judged_whole(&self, before: Option<&Judging>, expected: &Expected, seen: &[bool], what: &str) {
-        let now = self.judging();
-        let still = match (&now, before) {
-            (Some(now), Some(before)) => now.is_still(before),
-            (now, before) => now.is_none() && before.is_none(),
-        };
-        let changed = match (&now, &expected.judging) {
-            (Some(now), Some(after)) => now.is_like(after),
-            (now, after) => now.is_none() && after.is_none(),
-        };
-        let right = if expected.before == expected.after {
-            still || changed
-        } else if seen == expected.before {
-            still
-        } else {
-            changed
-        };
-        assert!(right, "{what}: what judges is neither as before nor as afterwards:\n{now:?}\n{before:?}\n{:?}", expected.judging);
+        Judging::of(&[&layouts::tree(self), &self.bpffs.join(layouts::OTHER_TREE)])
     }
 
     /// Every pin is there again with what it held, and no other.
