@@ -88,3 +88,15 @@ fn packet_that_interrupts_others_is_judged_without_them_and_dropped_where_there_
         }
     }
 }
+
+#[test]
+fn kernel_gets_the_form_that_it_needs_and_the_maps_of_no_other() {
+    needs_root!();
+    let bench = Bench::new("form");
+    let kernel = bench.open();
+    let is_realtime = std::fs::read_to_string("/proc/version").unwrap().contains("PREEMPT_RT");
+    let names = pins::names(&kernel.pins.maps()).unwrap();
+    let scratches: Vec<&str> = names.iter().map(String::as_str).filter(|name| name.contains("_scratch")).collect();
+    let wanted: &[&str] = if is_realtime { &["tc_scratch_rt", "xdp_scratch_rt"] } else { &["answer_scratch", "tc_scratch", "xdp_scratch"] };
+    assert_eq!(scratches, wanted);
+}
