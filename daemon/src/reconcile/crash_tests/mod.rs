@@ -76,7 +76,7 @@ fn fails_everywhere(scenario: &Scenario) {
         let errnos = if thorough() { &ERRNOS } else { in_turn(&ERRNOS, action) };
         faults.extend(errnos.iter().map(|errno| Fault::Action(action, Harm::Errno(*errno))));
     }
-    for (n, call) in chosen(expected[0].counted.calls, SAMPLE).into_iter().enumerate() {
+    for (n, call) in chosen(expected[0].counted.calls, SAMPLE.div_ceil(step(scenario))).into_iter().enumerate() {
         faults.extend(in_turn(&ERRNOS, n).iter().map(|errno| Fault::Call(call, Harm::Errno(*errno))));
     }
     for (n, load) in chosen(expected[0].counted.loads, FEW).into_iter().enumerate() {
@@ -116,7 +116,10 @@ fn dies_everywhere(scenario: &Scenario) {
     let expected = [0, 1].map(|turn| Expected::of(&world, scenario, turn));
     let least = |count: fn(&Counted) -> usize| count(&expected[0].counted).min(count(&expected[1].counted));
     let actions = (0..least(|counted| counted.actions)).step_by(step(scenario)).map(|n| (n % 2, "action", n));
-    let calls = chosen(least(|counted| counted.changes), SAMPLE).into_iter().enumerate().map(|(n, call)| (n % 2, "call", call));
+    let calls = chosen(least(|counted| counted.changes), SAMPLE.div_ceil(step(scenario)))
+        .into_iter()
+        .enumerate()
+        .map(|(n, call)| (n % 2, "call", call));
     // Filters and their qdisc: changes that a sample of all might miss.
     let of_turn = |turn: usize| {
         let all = &expected[turn].counted.by_netlink;

@@ -29,7 +29,7 @@ pub(super) struct Scenario {
     pub(super) may_end_between: bool,
     /// Verdicts before and afterwards are the same.
     pub(super) same_verdicts: bool,
-    /// One in so many of its actions is tried, where not all are.
+    /// One in so many of its actions, and of the sample of its calls, is tried where not all are.
     pub(super) step: usize,
     /// What the next start leads to.
     pub(super) next: Next,
