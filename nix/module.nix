@@ -192,7 +192,7 @@ in
     requiredFor = lib.mkOption {
       type = lib.types.listOf lib.types.str;
       default = [ ];
-      description = "Services that raise the network, and wait until the firewall is enforced: where the kernel takes nothing at boot, the host has no network rather than an open one.";
+      description = "Services that raise the network, and wait until a ruleset is enforced: where the kernel takes nothing at boot, the host has no network rather than an open one. Without systemd-networkd and NetworkManager these are several units (`network-setup`, `network-addresses-…`).";
       example = [ "systemd-networkd" ];
     };
 
@@ -223,22 +223,25 @@ in
         assertion = cfg.files != { } || undefined == [ ];
         message = "services.netpol-ebpf: nobody defines the set ${lib.concatStringsSep ", " undefined}.";
       }
+      {
+        assertion = !(builtins.elem "systemd-networkd" cfg.requiredFor) || (config.networking.useNetworkd or true) || (config.systemd.network.enable or false);
+        message = "services.netpol-ebpf: requiredFor names systemd-networkd, which does not run on this host: its network would not wait.";
+      }
     ];
 
     environment.systemPackages = [ cfg.package ];
     environment.etc."netpol.d".source = source;
 
     systemd.packages = [ cfg.package ];
-    # As waits.conf of the package says it elsewhere. What runs already is left alone, whatever becomes of the daemon.
+    # As waits.conf of the package says it elsewhere.
     systemd.services = lib.genAttrs cfg.requiredFor
       (_: {
-        wants = [ "netpol-ebpf.service" ];
         after = [ "netpol-ebpf.service" ];
         startLimitIntervalSec = 0;
         serviceConfig = {
-          ExecStartPre = [ "+/run/current-system/systemd/bin/systemctl is-active --quiet netpol-ebpf.service" ];
+          ExecStartPre = [ "+/bin/sh -c '/run/current-system/systemd/bin/systemctl is-active --quiet netpol-ebpf.service || ${cfg.package}/bin/netpol-ebpf status --enforced'" ];
           Restart = lib.mkDefault "on-failure";
-          RestartSec = lib.mkDefault 1;
+          RestartSec = lib.mkDefault 5;
         };
       }) // {
       netpol-ebpf = {

@@ -73,8 +73,13 @@ INLINE void np_reopen(struct np_state *st, struct np_flow *flow)
 {
 	if (flow->state < NP_FLOW_CLOSED && (flow->state != NP_FLOW_NEW || !st->forward))
 		return;
-	/* A new flow is written over, not deleted: in a full table a flow on another CPU would take the place that is free for a moment. */
-	bpf_map_delete_elem(&connections, &st->key);
+	/* A new flow is written over: deleted, it would lose its place in a full table to a flow on another CPU. The ring knows its key. */
+	if (flow->state == NP_FLOW_NEW) {
+		np_fill_new_flow(st, NP_FLOW_NEW);
+		if (bpf_map_update_elem(&half_open, &st->key, &st->flow, BPF_EXIST) == 0)
+			return;
+	}
+	np_delete_flow(st);
 	np_create_flow(st);
 }
 

@@ -52,12 +52,22 @@ fn network_that_waits_for_the_firewall_stays_down_until_the_kernel_takes_it() {
     wait::until("the network comes by itself", PATIENCE, || is_up(&machine));
     wait::until("its addresses", PATIENCE, || machine.arrives(Family::V6, 53));
     enforced(&machine);
-    assert_eq!(denied.end().1, 0, "denied datagrams");
+    let (sent, got) = denied.end();
+    assert!(sent > 1000 && got == 0, "{got} of {sent} denied datagrams");
     for verb in ["restart", "stop"] {
         machine.service(verb).expect(0);
         assert!(is_up(&machine), "what is up stays up: {verb}");
     }
+    // No daemon, but the kernel enforces: the network may be raised again, and starts nothing that was stopped.
+    machine.must(&["systemctl", "restart", "netpol-test-link"]);
     enforced(&machine);
+    assert_eq!((machine.property("ActiveState").as_str(), machine.netpol(&["status", "--enforced"]).code), ("inactive", 0));
+    machine.must(&["netpol-ebpf", "detach"]);
+    assert_eq!(machine.netpol(&["status", "--enforced"]).code, 1);
+    assert_ne!(machine.run(&["systemctl", "restart", "netpol-test-link"]).code, 0, "nobody enforces anything");
+    // Whoever removes the package does not lose the network.
+    machine.must(&["rm", "/usr/sbin/netpol-ebpf"]);
+    machine.must(&["systemctl", "restart", "netpol-test-link"]);
 }
 
 /// The limit that the README names.

@@ -103,7 +103,11 @@ enum Command {
     /// Return to the former ruleset
     Rollback,
     /// Generation, interfaces and how they are attached, warnings, last error
-    Status,
+    Status {
+        /// Say nothing; exit with 0 where the kernel enforces a ruleset, with or without a daemon, else with 1
+        #[arg(long)]
+        enforced: bool,
+    },
     /// Every rule with packets, bytes, last hit and its file:line
     Rules,
     /// Sets and their elements
@@ -144,7 +148,8 @@ impl Cli {
             Command::Apply(args) => apply::apply(&common, args)?,
             Command::Confirm => apply::confirm(&common)?,
             Command::Rollback => apply::rollback(&common)?,
-            Command::Status => status::status(&common)?,
+            Command::Status { enforced: true } => status::enforced(&common)?,
+            Command::Status { enforced: false } => status::status(&common)?,
             Command::Rules => rules::rules(&common)?,
             Command::Set { command } => set::set(&common, command)?,
             Command::Detach => detach::detach(&common)?,

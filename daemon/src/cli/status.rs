@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Common, DONE, UNREACHABLE, ask, print};
+use super::{Common, DONE, REFUSED, UNREACHABLE, ask, print};
 use crate::kernel;
 use crate::report::status::Status;
 use crate::trigger::control::Request;
@@ -22,6 +22,12 @@ pub(super) fn status(common: &Common) -> anyhow::Result<u8> {
         eprintln!("{}", response.text);
     }
     Ok(response.exit)
+}
+
+/// Exit codes: 0 a generation judges, 1 none does. Nothing is asked of the daemon.
+pub(super) fn enforced(common: &Common) -> anyhow::Result<u8> {
+    let running = kernel::inspect(&common.bpffs)?.is_some_and(|found| found.word.running != 0);
+    Ok(if running { DONE } else { REFUSED })
 }
 
 fn without_daemon(common: &Common, error: &anyhow::Error) -> anyhow::Result<u8> {

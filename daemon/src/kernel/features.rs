@@ -79,7 +79,7 @@ impl Features {
             batch: probe_batch(),
             ring_buffer: probe_ring_buffer(),
             netfilter: probe_netfilter(),
-            realtime: is_realtime(&sys::kernel_build()),
+            realtime: is_realtime(&sys::kernel_build()) || std::fs::read("/sys/kernel/realtime").is_ok_and(|says| says.starts_with(b"1")),
         })
     }
 
