@@ -158,7 +158,7 @@ Type=oneshot
 RemainAfterExit=yes
 ExecStart=/bin/sh -c 'until ip link show left; do sleep 0.02; done'
 ExecStart=/bin/sh -c 'ip address add 10.1.0.1/16 dev left; ip address add fd00:1::1/64 dev left nodad; ip link set left up; \
- ip neighbour add 10.1.0.2 lladdr 02:00:00:00:01:02 dev left; ip -6 neighbour add fd00:1::2 lladdr 02:00:00:00:01:02 dev left'
+ ip neighbour replace 10.1.0.2 lladdr 02:00:00:00:01:02 dev left; ip -6 neighbour replace fd00:1::2 lladdr 02:00:00:00:01:02 dev left'
 [Install]
 WantedBy=multi-user.target
 ";
