@@ -207,14 +207,14 @@ mod refused {
     use std::os::fd::AsFd;
 
     use super::load_sched_cls;
-    use crate::kernel::Kernel;
     use crate::kernel::tests::{Namespace, Scratch, needs_root};
+    use crate::kernel::{Form, Kernel, Ways};
 
     #[test]
     fn program_that_the_verifier_refuses_is_an_error_that_names_it() {
         needs_root!();
         let (scratch, _namespace) = (Scratch::new("verifier"), Namespace::enter());
-        let kernel = Kernel::open(&scratch.path, 64, 64).unwrap();
+        let kernel = Kernel::open_by(&scratch.path, 64, 64, Ways { form: Some(Form::Serial), ..Ways::default() }).unwrap();
         // Every `exit` becomes an instruction that no kernel knows.
         let mut elf = netpol_probes::SERIAL.tc_epilogue.bytes.to_vec();
         let exits: Vec<usize> =
