@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::machine;
 use crate::ns::Namespace;
@@ -12,12 +12,24 @@ pub const PATIENCE: Duration = Duration::from_millis(400);
 
 /// A listening socket in a namespace.
 pub fn listen(namespace: &Namespace, at: SocketAddr) -> TcpListener {
-    namespace.run(|| TcpListener::bind(at)).unwrap_or_else(|e| panic!("listen on {at}: {e}"))
+    namespace.run(|| bound(|| TcpListener::bind(at))).unwrap_or_else(|e| panic!("listen on {at}: {e}"))
+}
+
+/// A process that another test is just starting has our descriptors until it becomes another program: an address whose socket was
+/// closed is taken for that moment.
+fn bound<T>(bind: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let end = Instant::now() + Duration::from_secs(1);
+    loop {
+        match bind() {
+            Err(e) if e.kind() == ErrorKind::AddrInUse && Instant::now() < end => std::thread::sleep(Duration::from_millis(5)),
+            answer => return answer,
+        }
+    }
 }
 
 /// A UDP socket in a namespace.
 pub fn udp(namespace: &Namespace, at: SocketAddr) -> UdpSocket {
-    let socket = namespace.run(|| UdpSocket::bind(at)).unwrap_or_else(|e| panic!("bind {at}: {e}"));
+    let socket = namespace.run(|| bound(|| UdpSocket::bind(at))).unwrap_or_else(|e| panic!("bind {at}: {e}"));
     socket.set_read_timeout(Some(machine::patience(PATIENCE))).expect("a read timeout");
     socket
 }
