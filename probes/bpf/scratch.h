@@ -41,8 +41,8 @@ INLINE struct np_scratch *np_scratch_of(struct np_state *st)
 	return (void *)st - __builtin_offsetof(struct np_scratch, state);
 }
 
-/* Null: all are taken. */
-INLINE struct np_state *np_take_scratch(np_ctx *ctx)
+/* A free one, which becomes this packet's; or the one that is. Null: there is none. */
+INLINE struct np_state *np_seek_scratch(np_ctx *ctx, const int free)
 {
 	__u32 i;
 
@@ -53,28 +53,21 @@ INLINE struct np_state *np_take_scratch(np_ctx *ctx)
 
 		if (!scratch)
 			return 0;
-		if (__sync_val_compare_and_swap(&scratch->owner, 0, (__u64)ctx) == 0)
+		if (free ? __sync_val_compare_and_swap(&scratch->owner, 0, (__u64)ctx) == 0
+			 : *(volatile __u64 *)&scratch->owner == (__u64)ctx)
 			return &scratch->state;
 	}
 	return 0;
 }
 
-/* The one that an earlier program took for this packet. */
+INLINE struct np_state *np_take_scratch(np_ctx *ctx)
+{
+	return np_seek_scratch(ctx, 1);
+}
+
 INLINE struct np_state *np_find_scratch(np_ctx *ctx)
 {
-	__u32 i;
-
-	UNROLL
-	for (i = 0; i < NP_SCRATCHES; i++) {
-		__u32 index = i;
-		struct np_scratch *scratch = bpf_map_lookup_elem(&NP_SCRATCH_MAP, &index);
-
-		if (!scratch)
-			return 0;
-		if (*(volatile __u64 *)&scratch->owner == (__u64)ctx)
-			return &scratch->state;
-	}
-	return 0;
+	return np_seek_scratch(ctx, 0);
 }
 
 INLINE int np_leave(struct np_state *st, int verdict)

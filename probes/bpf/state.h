@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * What one program of the chain tells the next about the packet: one element of a per-CPU array.
- * tc and XDP have an element each, because tc of another packet may run between the two on the same CPU.
+ * What one program of the chain tells the next about the packet: one element of a per-CPU array, or one of several (scratch.h).
+ * tc and XDP have elements of their own, because tc of another packet may run between the two on the same CPU.
  *
  * Nothing in here but the clock outlives the packet. Values kept here are unknown to the verifier, which keeps its walk short.
  */

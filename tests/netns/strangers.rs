@@ -61,6 +61,13 @@ impl Idle {
         Some(Idle { bench, connection, from, stranger })
     }
 
+    /// To a server of the firewall's own host.
+    fn at_server(f: Family) -> Option<Idle> {
+        let net = Net::new()?;
+        let listener = sock::listen(&net.dut, server(f));
+        Idle::open(net, &listener, server(f))
+    }
+
     fn still_lives(&mut self) -> bool {
         std::thread::sleep(Duration::from_secs(3));
         self.connection.lives()
@@ -100,11 +107,8 @@ fn handshakes_of_forged_sources_fill_no_table_of_connections() {
 #[test]
 fn resets_for_all_places_of_the_sequence_end_no_idle_connection() {
     for f in Family::BOTH {
-        let Some(net) = Net::new() else { return };
-        let to = server(f);
-        let listener = sock::listen(&net.dut, to);
-        let Some(mut idle) = Idle::open(net, &listener, to) else { return };
-        let from = idle.from;
+        let Some(mut idle) = Idle::at_server(f) else { return };
+        let (from, to) = (idle.from, server(f));
         for place in 0..65_536_u32 {
             idle.stranger.send(&unanswered(&Packet::tcp(from, to, 4, place << 16, 0)));
         }
@@ -119,11 +123,8 @@ fn resets_for_all_places_of_the_sequence_end_no_idle_connection() {
 #[test]
 fn resets_that_repeat_a_forged_acknowledgement_end_no_idle_connection() {
     for f in Family::BOTH {
-        let Some(net) = Net::new() else { return };
-        let to = server(f);
-        let listener = sock::listen(&net.dut, to);
-        let Some(mut idle) = Idle::open(net, &listener, to) else { return };
-        let from = idle.from;
+        let Some(mut idle) = Idle::at_server(f) else { return };
+        let (from, to) = (idle.from, server(f));
         for acknowledged in [7, 1 << 31] {
             idle.stranger.send(&unanswered(&Packet::tcp(from, to, 0x10, 99, acknowledged)));
             for place in 0..65_536_u32 {
